@@ -1,0 +1,1 @@
+"""The only sockets and devices. `link.base.Link` is what the driver sees of each."""

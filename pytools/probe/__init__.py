@@ -1,0 +1,1 @@
+"""Active engines: each owns a `Stack` by composition and is itself an `Engine`."""

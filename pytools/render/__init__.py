@@ -1,0 +1,1 @@
+"""Consumers of trace events and probe events: text, JSON, pcapng, tables."""

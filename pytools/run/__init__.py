@@ -1,0 +1,1 @@
+"""The only event loop, its two clocks, and signals."""

@@ -1,0 +1,1 @@
+"""A network in memory: virtual clock, lossy wires, hosts that run the same stack."""

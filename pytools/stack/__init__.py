@@ -1,0 +1,1 @@
+"""The stack: what each protocol does. Start at `stack.stack.Stack`."""

@@ -1,0 +1,1 @@
+"""Bytes and fields: pure functions, no state, no clock."""
