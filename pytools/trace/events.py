@@ -215,3 +215,31 @@ class ProbeFailed(TraceEvent):
 
     name = "probe_failed"
     __slots__ = ("target", "seq", "why")
+
+
+class WireLost(TraceEvent):
+    """The simulated wire lost our `number`-th frame of `direction` ("out" from us, "in" to us)."""
+
+    name = "wire_lost"
+    __slots__ = ("direction", "number", "frame", "why")
+
+
+class WireDuplicated(TraceEvent):
+    """The simulated wire delivers a frame twice."""
+
+    name = "wire_duplicated"
+    __slots__ = ("direction", "number", "frame")
+
+
+class WireDelayed(TraceEvent):
+    """The simulated wire holds a frame up by `extra_ns`, so that later ones overtake it."""
+
+    name = "wire_delayed"
+    __slots__ = ("direction", "number", "frame", "extra_ns")
+
+
+class WireCorrupted(TraceEvent):
+    """The simulated wire flipped one bit of a frame; `frame` is as it was sent, `octet` counts from its start."""
+
+    name = "wire_corrupted"
+    __slots__ = ("direction", "number", "frame", "octet", "bit")

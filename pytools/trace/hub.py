@@ -11,11 +11,24 @@ from typing import Any
 
 Emit = Callable[[Any], None]
 
-CATEGORIES = ("frame", "drop", "neighbor", "ip", "icmp", "timer", "probe", "segment", "state", "recovery", "settle")
+CATEGORIES = (
+    "frame",
+    "drop",
+    "neighbor",
+    "ip",
+    "icmp",
+    "timer",
+    "probe",
+    "segment",
+    "state",
+    "recovery",
+    "wire",
+    "settle",
+)
 """frame: every frame in and out | drop: refused input, with its reason | neighbor: ARP, ND, address states |
 ip: routes, path MTU, reassembly | icmp: echo and errors | timer: deadlines set, fired, stopped | probe: what a probe
-did and measured | segment, state, recovery: TCP | settle: the end of one engine call; renderers join
-what came before."""
+did and measured | segment, state, recovery: TCP | wire: what the simulated wire did to a
+frame, between engine calls: no settle follows | settle: the end of one engine call; renderers join what came before."""
 
 
 class Trace:
@@ -33,6 +46,7 @@ class Trace:
     segment: Emit | None
     state: Emit | None
     recovery: Emit | None
+    wire: Emit | None
     settle: Emit | None
 
     def __init__(self) -> None:
