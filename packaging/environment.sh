@@ -10,6 +10,9 @@ fail() {
     exit 2
 }
 
+# The line of pip's or venv's output that says most.
+reason() { { grep -i 'error:' "$log" || cat "$log"; } | tail -n 1; }
+
 # The first Python that is new enough.
 find_python() {
     for python in ${PYTHON:+"$PYTHON"} python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do
@@ -51,7 +54,7 @@ make_venv() {
         if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
             fail "$python has no venv module (Debian, Ubuntu: apt-get install python3-venv)"
         fi
-        fail "$python can't make $venv: $(tail -n 1 "$log")"
+        fail "$python can't make $venv: $(reason)"
     fi
 }
 
@@ -75,10 +78,10 @@ install() {
     [ -w "$here/pytools" ] && by_reference=-e
     if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@" $by_reference "$here" >"$log" 2>&1; then
         if [ -x "$venv/bin/pytools" ] && "$venv/bin/python" -c 'import pytools, typer' 2>/dev/null; then
-            say "can't update $venv, using it as it is: $(tail -n 1 "$log")"
+            say "can't update $venv, using it as it is: $(reason)"
             return
         fi
-        fail "can't install into $venv: $(tail -n 1 "$log")"
+        fail "can't install into $venv: $(reason)"
     fi
     [ -z "$by_reference" ] || "$venv/bin/python" -m compileall -q "$here/pytools" || true
     printf '%s' "$here $venv" >"$stamp"
