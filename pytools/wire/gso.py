@@ -1,0 +1,166 @@
+"""What a link does for a frame when the device can't: complete its checksum, cut a TCP super-segment.
+
+A partial checksum is the folded, not inverted pseudo-header sum in the checksum field; `csum_start` and `csum_offset`
+count from the start of the frame (as in `engine.Transmit` and the virtio-net header). One place for links, sim and
+capture files.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pytools.engine import ETHERNET, Transmit
+from pytools.errors import DecodeError
+from pytools.wire import ethernet, ipv4, ipv6, vnet
+from pytools.wire.checksum import fold, ones_sum, pseudo_header_sum
+
+_FIN: Final = 0x01
+_PSH: Final = 0x08
+_CWR: Final = 0x80
+_CHECKSUM_FIELD: Final = {ipv4.PROTO_TCP: 16, ipv4.PROTO_UDP: 6}
+
+
+def finish(transmit: Transmit) -> bytes:
+    """One frame with its checksum completed; a super-segment stays whole."""
+    frame = transmit.parts[0] if len(transmit.parts) == 1 else b"".join(transmit.parts)
+    return complete(frame, transmit.csum_start, transmit.csum_offset) if transmit.csum_start else frame
+
+
+def complete(frame: bytes, csum_start: int, csum_offset: int) -> bytes:
+    """The frame with the sum from `csum_start` to its end inverted into its field.
+
+    0 is written as 0xFFFF whatever the protocol, as the kernel's skb_checksum_help does: UDP demands it (RFC 768) and
+    to the others both are the same number.
+    """
+    field = csum_start + csum_offset
+    check = 0xFFFF - ones_sum(memoryview(frame)[csum_start:]) or 0xFFFF
+    return b"".join((frame[:field], check.to_bytes(2, "big"), frame[field + 2 :]))
+
+
+def segments(transmit: Transmit, link_type: int = ETHERNET) -> Iterator[bytes]:
+    """The finished frames that a Transmit stands for: one, or with a `gso_size` as many as it takes.
+
+    DecodeError: a super-segment that is not TCP over IP, the engine's bug.
+    """
+    if transmit.gso_size:
+        return cut(b"".join(transmit.parts), transmit.gso_size, link_type)
+    return iter((finish(transmit),))
+
+
+def cut(frame: bytes, gso_size: int, link_type: int = ETHERNET) -> Iterator[bytes]:
+    """Cut a TCP super-segment into frames with at most `gso_size` octets of payload, each with fresh checksums.
+
+    IPv4 identifications count up, sequence numbers go on, FIN and PSH are on the last frame only and CWR on the first
+    (RFC 3168 6.1.2). DecodeError: not TCP over IP.
+    """
+    at = _Headers(frame, link_type)
+    if at.protocol != ipv4.PROTO_TCP or at.fragment or len(frame) < at.transport + 20:
+        raise DecodeError("a super-segment that is not TCP")
+    payload_at = at.transport + (frame[at.transport + 12] >> 4 << 2)
+    if payload_at < at.transport + 20 or payload_at > at.end:
+        raise DecodeError("TCP header cut short")
+    return _cut(frame, gso_size, at, payload_at)
+
+
+def _cut(frame: bytes, gso_size: int, at: "_Headers", payload_at: int) -> Iterator[bytes]:
+    header = bytearray(frame[:payload_at])
+    payload = memoryview(frame)[payload_at : at.end]
+    tcp = at.transport
+    sequence = int.from_bytes(frame[tcp + 4 : tcp + 8], "big")
+    ident = frame[at.ip + 4] << 8 | frame[at.ip + 5]
+    flags = frame[tcp + 13]
+    count = -(-len(payload) // gso_size) or 1
+    for index in range(count):
+        part = payload[index * gso_size : (index + 1) * gso_size]
+        header[tcp + 4 : tcp + 8] = (sequence + index * gso_size & 0xFFFFFFFF).to_bytes(4, "big")
+        dropped = (0 if index == count - 1 else _FIN | _PSH) | (_CWR if index else 0)
+        header[tcp + 13] = flags & ~dropped
+        _set_lengths(header, at, payload_at - at.ip + len(part), ident + index & 0xFFFF)
+        length = payload_at - tcp + len(part)
+        header[tcp + 16 : tcp + 18] = b"\0\0"
+        total = ones_sum(memoryview(header)[tcp:]) + ones_sum(part) + at.pseudo_sum(ipv4.PROTO_TCP, length)
+        header[tcp + 16 : tcp + 18] = (0xFFFF - fold(total)).to_bytes(2, "big")
+        yield b"".join((header, part))
+
+
+def _set_lengths(header: bytearray, at: "_Headers", packet_length: int, ident: int) -> None:
+    """Write what differs from segment to segment in the IP header."""
+    ip = at.ip
+    if at.family == 6:
+        header[ip + 4 : ip + 6] = (packet_length - 40).to_bytes(2, "big")
+        return
+    header[ip + 2 : ip + 6] = (packet_length << 16 | ident).to_bytes(4, "big")
+    header[ip + 10 : ip + 12] = b"\0\0"
+    check = 0xFFFF - ones_sum(memoryview(header)[ip : at.transport])
+    header[ip + 10 : ip + 12] = check.to_bytes(2, "big")
+
+
+class _Headers:
+    """Where the headers of a frame are."""
+
+    __slots__ = ("dst", "end", "family", "fragment", "ip", "protocol", "src", "transport")
+
+    def __init__(self, frame: bytes, link_type: int) -> None:
+        """DecodeError: no IP packet."""
+        self.ip = ethernet.decode(frame).header_length if link_type == ETHERNET else 0
+        self.family = frame[self.ip] >> 4 if len(frame) > self.ip else 0
+        if self.family == 6:
+            header6 = ipv6.decode(frame, self.ip)
+            self.src, self.dst = header6.src, header6.dst
+            self.end = self.ip + 40 + header6.payload_length
+            found = ipv6.skip(frame, self.ip + 40, header6.next_header, self.end)
+            self.transport, self.protocol = found.offset, found.protocol
+            self.fragment = found.fragment is not None and not found.fragment.atomic
+        else:
+            header = ipv4.decode(frame, self.ip)
+            self.src, self.dst = header.src, header.dst
+            self.end = self.ip + header.total_length
+            self.transport, self.protocol = self.ip + header.header_length, header.protocol
+            self.fragment = header.more_fragments or header.fragment_offset != 0
+
+    def pseudo_sum(self, protocol: int, length: int) -> int:
+        """The sum of the pseudo-header for `length` octets of transport header and payload."""
+        return pseudo_header_sum(self.src, self.dst, protocol, length)
+
+
+def complete_received(frame: bytes, link_type: int = ETHERNET) -> bytes:
+    """A received frame whose checksum a local sender left partial, completed as it would have been on a wire.
+
+    A frame whose field holds anything but its pseudo-header sum comes back as it is. Raises nothing.
+    """
+    try:
+        at = _Headers(frame, link_type)
+    except DecodeError:
+        return frame
+    offset = _CHECKSUM_FIELD.get(at.protocol)
+    if offset is None or at.fragment or at.end - at.transport < offset + 2:
+        return frame
+    field = at.transport + offset
+    if frame[field] << 8 | frame[field + 1] != at.pseudo_sum(at.protocol, at.end - at.transport):
+        return frame
+    return complete(frame[: at.end], at.transport, offset) + frame[at.end :]
+
+
+def vnet_header(transmit: Transmit, link_type: int = ETHERNET) -> bytes:
+    """The virtio-net header that asks the kernel for what `finish` and `segments` would do."""
+    if not transmit.csum_start:
+        return vnet.NONE
+    start, offset = transmit.csum_start, transmit.csum_offset
+    if not transmit.gso_size:
+        return vnet.encode(vnet.NEEDS_CSUM, csum_start=start, csum_offset=offset)
+    head = _head(transmit.parts, start + 20)
+    ip = ethernet.decode(head).header_length if link_type == ETHERNET else 0
+    gso_type = vnet.GSO_TCPV6 if head[ip] >> 4 == 6 else vnet.GSO_TCPV4
+    if head[start + 13] & _CWR:
+        gso_type |= vnet.GSO_ECN
+    header_length = start + (head[start + 12] >> 4 << 2)
+    return vnet.encode(vnet.NEEDS_CSUM, gso_type, header_length, transmit.gso_size, start, offset)
+
+
+def _head(parts: tuple[bytes, ...], length: int) -> bytes:
+    """At least the first `length` octets, if there are so many, without joining a large payload."""
+    head = b""
+    for part in parts:
+        head += part[:length]
+        if len(head) >= length:
+            break
+    return head
