@@ -25,6 +25,9 @@ class Link(Protocol):
     def filenos(self) -> Sequence[int]:
         """Descriptors to watch for reading (empty for links that live in virtual time)."""
 
+    def writable_filenos(self) -> Sequence[int]:
+        """Descriptors to watch for writing after `send` said False (empty: it is offered again a little later)."""
+
     def recv_batch(self, sink: Sink, now: Callable[[], Ns], limit: int) -> int:
         """Give up to `limit` waiting frames to `sink`; returns how many. LinkError: the interface is gone."""
 
