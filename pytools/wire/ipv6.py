@@ -246,13 +246,15 @@ def _options(found: Extensions, data: bytes | bytearray | memoryview, offset: in
     raise DecodeError("too many IPv6 options")
 
 
-def skip(data: bytes | bytearray | memoryview, offset: int, next_header: int, end: int) -> Extensions:
+def skip(
+    data: bytes | bytearray | memoryview, offset: int, next_header: int, end: int, limit: int = _MAX_HEADERS
+) -> Extensions:
     """Find the transport header without a look at options, and past nothing that is cut short (for quoted packets).
 
-    When the chain is cut, `protocol` is the extension header that could not be passed. Raises nothing.
+    When the chain is cut, or after `limit` headers, `protocol` is the one that was not passed. Raises nothing.
     """
     found = Extensions(next_header, offset)
-    for _ in range(_MAX_HEADERS):
+    for _ in range(limit):
         protocol, offset = found.protocol, found.offset
         if protocol not in _EXTENSIONS:
             break

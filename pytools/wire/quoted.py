@@ -1,7 +1,12 @@
 """The packet inside an ICMP error, as far as it was quoted (RFC 792, RFC 4443 2.4 c, RFC 4884)."""
 
+from typing import Final
+
 from pytools.errors import DecodeError
 from pytools.wire import ipv4, ipv6
+from pytools.wire.addr import format_ip
+
+_ECHOES: Final = {(4, 8): "echo", (4, 0): "echo reply", (6, 128): "echo", (6, 129): "echo reply"}
 
 
 class Quoted:
@@ -119,3 +124,21 @@ def decode(data: bytes | bytearray | memoryview, offset: int, end: int) -> Quote
     if offset >= end:
         raise DecodeError("nothing quoted")
     return decode6(data, offset, end) if data[offset] >> 4 == 6 else decode4(data, offset, end)
+
+
+def about(quoted: Quoted) -> str:
+    """The quoted packet in a phrase: `echo id 77 seq 1 to 10.0.0.99`, `udp 40000 to 10.0.0.2:53`."""
+    to = format_ip(quoted.dst)
+    if quoted.source_port is not None:
+        name = "tcp" if quoted.protocol == ipv4.PROTO_TCP else "udp"
+        host = f"[{to}]" if quoted.family == 6 else to
+        sequence = "" if quoted.sequence is None else f" seq {quoted.sequence}"
+        return f"{name} {quoted.source_port} to {host}:{quoted.destination_port}{sequence}"
+    if quoted.icmp_type is not None:
+        type_ = quoted.icmp_type
+        name = _ECHOES.get((quoted.family, type_), f"icmp type {type_} code {quoted.icmp_code}")
+        if quoted.icmp_ident is None or name.startswith("icmp"):
+            return f"{name} to {to}"
+        return f"{name} id {quoted.icmp_ident} seq {quoted.icmp_seq} to {to}"
+    fragment = f" frag {quoted.ident} at {quoted.fragment_offset}" if quoted.fragment_offset else ""
+    return f"protocol {quoted.protocol}{fragment} to {to}"
