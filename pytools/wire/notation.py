@@ -16,14 +16,19 @@ identification, offset and length; a last `+` says that more follow. What is wro
 Only numbers and names of our own are in it: no octet of the packet reaches the text as it is.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from pytools.engine import ETHERNET
 from pytools.errors import DecodeError
 from pytools.wire import arp, ethernet, icmp, icmp6, ipv4, ipv4_options, ipv6, quoted, tcp, udp
-from pytools.wire.addr import BROADCAST_MAC, format_ip, format_mac
+from pytools.wire.addr import BROADCAST_MAC, format_mac
+from pytools.wire.addr import format_ip as format_ip_uncached
 from pytools.wire.checksum import fold, ones_sum, pseudo_header_sum
 from pytools.wire.notation_tcp import Bases, format_segment
+
+format_ip: Final = lru_cache(maxsize=1024)(format_ip_uncached)
+"""A trace names the same few addresses again and again, and writing an IPv6 one takes 3 us."""
 
 PROTOCOL_NAMES: Final = {
     0: "hop-by-hop",
