@@ -268,3 +268,12 @@ def skip(
         if found.fragment is not None and found.fragment.offset:
             break
     return found
+
+
+def chain_complete(data: bytes | bytearray | memoryview, offset: int, next_header: int, end: int) -> bool:
+    """Whether a first fragment holds the whole header chain with the start of the upper-layer header (RFC 7112 3)."""
+    found = skip(data, offset, next_header, end)
+    if found.protocol in _EXTENSIONS:
+        return False
+    needed = 0 if found.protocol == PROTO_NONE else 20 if found.protocol == PROTO_TCP else 8
+    return end - found.offset >= needed
