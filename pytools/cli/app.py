@@ -5,6 +5,7 @@ An error is one line, `pytools ping: what (hint)`; a usage error has the usage l
 """
 
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 from pytools.errors import EXIT_COULD_NOT_ASK, EXIT_YES, PytoolsError
@@ -49,9 +50,7 @@ def run(argv: list[str]) -> int:
     except PytoolsError as error:
         return complain(prog, str(error), error.exit_status)
     except Exception as error:
-        if _is_click_error(error):
-            return _complain_of_usage(prog, error)
-        return _complain_of_bug(prog, error)
+        return _complain_of(prog, error)
 
 
 def split_command_line(argv: list[str]) -> tuple[str, str | None, list[str]]:
@@ -70,8 +69,8 @@ def _dispatch(prog: str, name: str | None, arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-V", "--version") and len(arguments) == 1:
         sys.stdout.write(version_line())
         return EXIT_YES
-    command = _load(name) if name else _group()
-    status = command.main(arguments, prog_name=prog, standalone_mode=False)
+    command = import_module(COMMANDS[name][0]).app if name else _group()
+    status = command.main(arguments, prog_name=prog)
     return status if isinstance(status, int) else EXIT_YES
 
 
@@ -91,21 +90,10 @@ def version_line() -> str:
     return f"pytools {__version__} ({', '.join(parts)})\n"
 
 
-def _load(name: str) -> Any:
-    from importlib import import_module
-
-    from pytools.cli._typer import typer
-
-    command = typer.main.get_command(import_module(COMMANDS[name][0]).app)
-    command.name = name
-    return command
-
-
 def _group() -> Any:
-    """The top level: help, the list of commands, completion scripts."""
-    from pytools.cli.group import group
+    from pytools.cli.group import Top
 
-    return group(COMMANDS)
+    return Top(COMMANDS)
 
 
 def complain(prog: str, message: str, status: int = EXIT_COULD_NOT_ASK) -> int:
@@ -125,9 +113,13 @@ def _to_stderr(text: str) -> None:
         pass  # there is no better place to say it
 
 
-def _is_click_error(error: Exception) -> bool:
-    module = sys.modules.get("pytools.cli._typer")
-    return module is not None and isinstance(error, module.ClickException)
+def _complain_of(prog: str, error: Exception) -> int:
+    """What came out of Typer, or a bug."""
+    from pytools.cli._typer import exit_code, is_usage_error
+
+    if (status := exit_code(error)) is not None:
+        return status
+    return _complain_of_usage(prog, error) if is_usage_error(error) else _complain_of_bug(prog, error)
 
 
 def _complain_of_usage(prog: str, error: Any) -> int:

@@ -70,12 +70,13 @@ def _via(text: str) -> str:
     return text
 
 
-def _print_version(value: bool) -> None:
+def _print_version(value: bool) -> bool:
     if value:
         from pytools.cli.app import version_line
 
         print(version_line(), end="")
         raise typer.Exit(0)
+    return value
 
 
 Interface = Annotated[
