@@ -92,9 +92,13 @@ class JsonWriter:
         self.ended = False
 
     def start(self, command: str, arguments: list[str], *, epoch_ns: int, **facts: Any) -> None:
-        """The first record: what was asked, by which version, and the wall clock at `t_ns` 0 (Unix, nanoseconds)."""
+        """The first record: what was asked, by which version, and the wall clock.
+
+        `epoch_ns` is Unix time at instant 0 of the engine's clock; the record has it at its `t_ns` 0.
+        """
         self.started = True
-        about = {"command": command, "arguments": arguments, "version": __version__, "epoch_ns": epoch_ns}
+        wall_ns = epoch_ns + self.start_at
+        about = {"command": command, "arguments": arguments, "version": __version__, "epoch_ns": wall_ns}
         self._write({"v": VERSION, "event": "start", "t_ns": 0, **about, **facts})
 
     def record(self, event: str, now: Ns, /, **fields: Any) -> None:

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 
 from pytools import __version__
 from pytools.engine import CHECKSUM_PARTIAL, ETHERNET, Port
+from pytools.errors import PytoolsError
 from pytools.render.assemble import HAPPENED, Assembler, Line
 from pytools.render.escape import escape
 from pytools.render.words import right_half
@@ -100,11 +101,11 @@ def reception(frame: bytes, port: Port, inbound: bool) -> int:
 
 
 class PcapngWriter:
-    """Writes trace events to a binary file; wall time is `epoch_ns` (Unix) at the engine's `start_at`.
+    """Writes trace events to a binary file. `epoch_ns` is Unix time at instant 0 of the engine's clock.
 
     Written through after every packet where somebody reads along (a pipe, a terminal), or as `write_through` says;
-    in a plain file about once a second. `on_event` raises nothing: an error of the file is kept and raised by `flush`
-    or `close`, outside of the engine.
+    in a plain file about once a second. `on_event` raises nothing: an error of the file (OSError, or the PytoolsError
+    that a wrapped stdout makes of it) is kept and raised by `flush` or `close`, outside of the engine.
     """
 
     __slots__ = (
@@ -115,7 +116,7 @@ class PcapngWriter:
         "_indices",
         "_interfaces",
         "_last_at",
-        "_offset_ns",
+        "_epoch_ns",
         "_pending",
         "_start_at",
         "_write_through",
@@ -134,11 +135,11 @@ class PcapngWriter:
         """Write the beginning at once. Raises OSError."""
         self._file = file
         self._start_at = start_at
-        self._offset_ns = epoch_ns - start_at
+        self._epoch_ns = epoch_ns
         self._write_through = is_read_along(file) if write_through is None else write_through
         self._flushed_at = self._last_at = start_at
         self._pending: list[str] = []
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._interfaces: list[Port] = []
         self._indices: dict[int, int] = {}
         self._assembler = Assembler(self.write_line)
@@ -171,11 +172,11 @@ class PcapngWriter:
             self._write_packet(line.now, line.frame_event, comments)
             if self._write_through:
                 self._file.flush()
-        except OSError as error:
+        except (OSError, PytoolsError) as error:
             self._error = error
 
     def flush(self) -> None:
-        """Write what is held back; call before waiting. Raises OSError, also one that came earlier."""
+        """Write what is held back; call before waiting. Raises what the file raised, also earlier."""
         self._assembler.flush()
         self._raise()
         if self._last_at - self._flushed_at >= SECOND:
@@ -183,7 +184,7 @@ class PcapngWriter:
             self._file.flush()
 
     def close(self) -> None:
-        """Write the rest and close the file. Raises OSError, also one that came earlier."""
+        """Write the rest and close the file. Raises what the file raised, also earlier."""
         try:
             self._assembler.flush()
             self._raise()
@@ -212,7 +213,7 @@ class PcapngWriter:
         frame = on_the_wire(event, port.link_type)
         options = b"".join([_encode_comment(comment) for comment in comments])
         options += encode_option(_EPB_FLAGS, _u32(reception(frame, port, inbound)))
-        stamp = at + self._offset_ns
+        stamp = at + self._epoch_ns
         body = _packet(index, stamp >> 32 & 0xFFFFFFFF, stamp & 0xFFFFFFFF, len(frame), len(frame))
         self._file.write(encode_block(_PACKET, body + frame + bytes(-len(frame) % 4), options))
 
@@ -220,7 +221,7 @@ class PcapngWriter:
         """What happened after the last packet, as comments of the first interface's statistics."""
         if not self._interfaces:
             self.add_port(Port(0, "none"))
-        stamp = self._last_at + self._offset_ns
+        stamp = self._last_at + self._epoch_ns
         body = Struct("<III").pack(0, stamp >> 32 & 0xFFFFFFFF, stamp & 0xFFFFFFFF)
         self._file.write(encode_block(_STATISTICS, body, b"".join(map(_encode_comment, self._pending))))
         self._pending = []
