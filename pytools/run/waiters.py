@@ -1,4 +1,4 @@
-"""The driver's clocks: the real one sleeps until input or a deadline, the virtual one jumps, the paced one does both."""
+"""The clocks: the real one sleeps until input or a deadline, the virtual one jumps, the paced one does both."""
 
 import select
 from collections.abc import Collection, Sequence

@@ -1,0 +1,134 @@
+"""The loop on the machine's clock: precision, descriptors, signals inside a system call."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic_ns, sleep
+
+import pytest
+
+from pytools.run.waiters import RealWaiter
+from pytools.units import MS, NEVER, SECOND, US, Ns
+
+ROOT = Path(__file__).parents[2]
+SLACK_NS: Ns = 200 * MS
+"""What a loaded machine may add."""
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for fileno in ends:
+        os.close(fileno)
+
+
+@pytest.mark.parametrize("duration", [0, 100 * US, 700 * US, 3 * MS, 5 * MS + 300 * US])
+def test_a_wait_is_never_too_short_and_mostly_exact_to_a_millisecond(duration: Ns) -> None:
+    waiter, late = RealWaiter(), []
+    for _ in range(15):
+        until = monotonic_ns() + duration
+        now = waiter.wait(until, (), ())
+        assert now >= until
+        late.append(now - until)
+    # poll alone would be up to 1 ms late each time.
+    assert sorted(late)[len(late) // 3] < 500 * US
+
+
+def test_a_wait_until_the_past_returns_at_once_and_still_looks(pipe: tuple[int, int]) -> None:
+    waiter = RealWaiter()
+    os.write(pipe[1], b"x")
+    started = monotonic_ns()
+    waiter.wait(0, (pipe[0],), ())
+    assert list(waiter.ready) == [pipe[0]]
+    assert monotonic_ns() - started < SLACK_NS
+
+
+@pytest.mark.parametrize("until", [NEVER, 60 * SECOND])
+def test_input_ends_a_long_wait(pipe: tuple[int, int], until: Ns) -> None:
+    waiter, started = RealWaiter(), monotonic_ns()
+    timer = threading.Timer(0.02, os.write, (pipe[1], b"x"))
+    timer.start()
+    waiter.wait(until if until == NEVER else started + until, (pipe[0],), ())
+    timer.join()
+    assert list(waiter.ready) == [pipe[0]]
+    assert 10 * MS < monotonic_ns() - started < 10 * SECOND
+
+
+def test_a_writable_descriptor_ends_the_wait_and_is_not_reported_as_readable(pipe: tuple[int, int]) -> None:
+    waiter, started = RealWaiter(), monotonic_ns()
+    waiter.wait(started + 10 * SECOND, (pipe[0],), (pipe[1],))
+    assert list(waiter.ready) == []
+    assert monotonic_ns() - started < 5 * SECOND
+
+
+def test_a_changed_set_of_descriptors_is_noticed(pipe: tuple[int, int]) -> None:
+    waiter = RealWaiter()
+    os.write(pipe[1], b"x")
+    waiter.wait(0, (), ())
+    assert list(waiter.ready) == []
+    waiter.wait(0, (pipe[0],), ())
+    assert list(waiter.ready) == [pipe[0]]
+
+
+def test_descriptors_from_1024_up_work(pipe: tuple[int, int]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1200:
+        pytest.skip("the limit of open files is too low")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    high = 1100
+    try:
+        os.dup2(pipe[0], high)
+        waiter = RealWaiter()
+        until = monotonic_ns() + 300 * US
+        assert waiter.wait(until, (high,), ()) >= until
+        os.write(pipe[1], b"x")
+        waiter.wait(monotonic_ns() + 300 * US, (high,), ())
+        assert list(waiter.ready) == [high]
+    finally:
+        os.close(high)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_nothing_to_wait_for_is_never() -> None:
+    assert RealWaiter().wait(NEVER, (), ()) == NEVER
+
+
+PROGRAM = """
+import os, sys
+from pytools.run.driver import Driver
+from pytools.run.signals import Signals
+from pytools.run.waiters import RealWaiter
+from tests.run.scripted import ScriptedEngine
+
+driver = Driver(ScriptedEngine(), [], RealWaiter())
+driver.watch(0, lambda: os.read(0, 1))  # something to wait for, for ever
+with Signals(on_quit=lambda: print("interim", flush=True)) as signals:
+    signals.attach(driver)
+    print("ready", flush=True)
+    print(driver.run(), signals.interrupted, flush=True)
+"""
+
+
+def test_signals_wake_a_loop_that_sleeps_in_a_system_call() -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        sleep(0.1)  # into the system call
+        running.send_signal(signal.SIGQUIT)
+        assert running.stdout.readline() == b"interim\n"
+        sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        assert running.stdout.readline() == b"stopped True\n"
+        assert running.wait(10) == 0
+    finally:
+        running.kill()
+        running.communicate()
