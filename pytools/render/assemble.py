@@ -6,8 +6,8 @@ was emitted since the last `Settled` is one line, marked `>`. Events without a f
 A line is held back after its `Settled`, because a probe that owns a stack speaks last: it sees the answer only when
 the stack is done with the frame. What it says of the outcome (`ProbeAnswered` with the round trip time, `ProbeFailed`)
 joins the line if nothing came between; other outcomes are lines of their own. The simulated wire speaks after the stack
-too: what it does to the frame just sent joins that line. So a line goes out with the next one, or by `flush()`, which
-is called before waiting.
+too: what it does to the frame just sent joins that line. So a line goes out with the next frame or line, or by
+`flush()`, which is called before waiting.
 
 Engines may share one `Trace`: their calls don't nest, so that what one call emits is never torn. To tell them apart,
 give each its own `Trace`, `Assembler` and `label`, and one sink.
@@ -97,10 +97,12 @@ class Assembler:
             self._close()
         elif kind is FrameReceived:
             self._close()  # what was pending belongs to no frame that came in later
+            self._release()
             self._frame_event = event  # type: ignore[assignment]
         elif kind is FrameSent:
             if self._frame_event is not None:
                 self._close()
+            self._release()
             self._frame_event = event  # type: ignore[assignment]
         elif kind in _OUTCOMES and self._frame_event is None:
             self._on_outcome(event)

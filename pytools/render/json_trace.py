@@ -127,6 +127,10 @@ class JsonTrace:
             raise self._error
         self._writer.flush()
 
+    def close(self) -> None:
+        """Write the rest; the stream stays open. Raises as `flush`."""
+        self.flush()
+
     def _fields(self, record: dict[str, Any], event: trace.TraceEvent, start_at: Ns) -> None:
         for key, slot, kind in FIELDS[type(event)]:
             value = getattr(event, slot)

@@ -96,6 +96,10 @@ class TextRenderer:
             raise self._error
         self._stream.flush()
 
+    def close(self) -> None:
+        """Write the rest; the stream stays open. Raises as `flush`."""
+        self.flush()
+
     def write_line(self, line: Line) -> None:
         """One packet or happening; a sink for `Assembler`."""
         if self._error is None:
