@@ -5,6 +5,7 @@ inet_aton (`127.1`) are not read here.
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 UNSPECIFIED4: Final = bytes(4)
@@ -20,6 +21,8 @@ BROADCAST_MAC: Final = b"\xff\xff\xff\xff\xff\xff"
 _DECIMAL: Final = frozenset("0123456789")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _SOLICITED_NODE: Final = b"\xff\x02" + bytes(9) + b"\1\xff"
+_ZERO_RUNS: Final = tuple(":0" * length + ":" for length in range(8, 1, -1))
+_unpack_groups = Struct("!8H").unpack
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
@@ -51,18 +54,14 @@ def _format4(address: bytes) -> str:
 
 def _format6(address: bytes) -> str:
     """RFC 5952 section 4: lower case, no leading zeros, `::` for the first longest run of two or more zero groups."""
-    groups = ["%x" % (address[i] << 8 | address[i + 1]) for i in range(0, 16, 2)]
-    best_start, best_length, start = 0, 1, 0
-    while start < 8:
-        end = start
-        while end < 8 and groups[end] == "0":
-            end += 1
-        if end - start > best_length:
-            best_start, best_length = start, end - start
-        start = end + 1
-    if best_length == 1:
-        return ":".join(groups)
-    return ":".join(groups[:best_start]) + "::" + ":".join(groups[best_start + best_length :])
+    a, b, c, d, e, f, g, h = _unpack_groups(address)
+    text = f":{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}:"
+    for run in _ZERO_RUNS:
+        if run in text:
+            text = text.replace(run, "::", 1)
+            break
+    # The colon at either end goes, unless the run of zeros is there.
+    return text[not text.startswith("::") : len(text) - (not text.endswith("::"))]
 
 
 def _parse4(text: str) -> bytes:

@@ -177,17 +177,18 @@ def walk(
         return found
     if start is None:
         start = offset - 40
-    for count in range(_MAX_HEADERS):
-        protocol = found.protocol
-        if protocol not in _EXTENSIONS:
-            return found
-        if protocol == PROTO_HOP_BY_HOP and count:
+    count = 0
+    while found.protocol in _EXTENSIONS:
+        if count == _MAX_HEADERS:
+            raise DecodeError("too many IPv6 extension headers")
+        if found.protocol == PROTO_HOP_BY_HOP and count:
             # Only right after the IPv6 header (RFC 8200 4.1).
             found._refuse(UNKNOWN_NEXT_HEADER, found.next_header_pointer)
-            return found
+            break
         if _step(found, data, end, start):
-            return found
-    raise DecodeError("too many IPv6 extension headers")
+            break
+        count += 1
+    return found
 
 
 def _step(found: Extensions, data: bytes | bytearray | memoryview, end: int, start: int) -> bool:
