@@ -2,7 +2,8 @@
 
 `Network` is the driver's waiter and `SimLink` its link; both fit the protocols in `run.waiters` and `link.base`
 without knowing them. Time moves only inside `wait`, from event to event, so a virtual hour costs what happens in it.
-Events of one instant happen in the order in which they were scheduled: same seeds, same bytes.
+Events of one instant happen in the order in which they were scheduled, but first what follows at once from the one
+before. So the same seeds give the same bytes.
 """
 
 from collections import deque
@@ -39,7 +40,7 @@ VLAN_OVERHEAD: Final = 4
 class Network:
     """The virtual clock and its events; the driver's waiter."""
 
-    __slots__ = ("_heap", "_now", "_order", "arrived")
+    __slots__ = ("_heap", "_now", "_order", "_soon", "arrived")
 
     ready: tuple[int, ...] = ()
     """No descriptors here (`run.waiters.Waiter`)."""
@@ -48,6 +49,8 @@ class Network:
         self._now = start
         self._order = 0
         self._heap: list[tuple[Ns, int, Action, Any]] = []
+        self._soon: deque[tuple[Action, Any]] = deque()
+        """What happens now; cheaper than the heap."""
         self.arrived = 0
         """Frames that wait in links."""
 
@@ -56,32 +59,39 @@ class Network:
         return self._now
 
     def push(self, at: Ns, action: Action, argument: Any = None) -> None:
-        """Call `action(argument)` at `at`, or at once if that is past."""
+        """Call `action(argument)` at `at`, or as soon as the present event is over if that is not later than now."""
+        if at <= self._now:
+            self._soon.append((action, argument))
+            return
         self._order = order = self._order + 1
         heappush(self._heap, (at, order, action, argument))
 
     def next_event_at(self) -> Ns:
         """When something happens next without the engine under test, or NEVER."""
-        return self._now if self.arrived else self._heap[0][0] if self._heap else NEVER
+        if self.arrived or self._soon:
+            return self._now
+        return self._heap[0][0] if self._heap else NEVER
 
     def wait(self, until: Ns, readable: Sequence[int] = (), writable: Sequence[int] = ()) -> Ns:
         """Run what is due up to `until`, or up to the first frame for a link; returns the time then.
 
         Returns NEVER when `until` is NEVER and nothing is left that could ever happen; the clock stays where it is.
         """
-        heap = self._heap
+        heap, soon = self._heap, self._soon
         until = max(until, self._now)
         for _ in range(EVENTS_PER_WAIT):
             if self.arrived:
                 break
+            if soon:
+                action, argument = soon.popleft()
+                action(argument)
+                continue
             if not heap or heap[0][0] > until:
                 if until >= NEVER:
                     return NEVER
                 self._now = until
                 break
-            at, _, action, argument = heappop(heap)
-            if at > self._now:
-                self._now = at
+            self._now, _, action, argument = heappop(heap)
             action(argument)
         return self._now
 
@@ -227,12 +237,14 @@ class SimLink:
     def send(self, transmit: Transmit) -> bool:
         """Put a frame on the wire; never full. OSError: EMSGSIZE for a frame above the MTU."""
         plug = self._plug
-        if plug is not None:
-            frames = frames_of(transmit)
-            if any(len(frame) > self._limit for frame in frames):
-                raise OSError(EMSGSIZE, "Message too long")
-            for frame in frames:
-                plug.send(frame)
+        if plug is None:
+            return True
+        frames = frames_of(transmit)
+        # The first is the longest.
+        if len(frames[0]) > self._limit:
+            raise OSError(EMSGSIZE, "Message too long")
+        for frame in frames:
+            plug.send(frame)
         return True
 
     def poll_stamps(self, on_transmitted: object) -> None:

@@ -126,9 +126,10 @@ class Wire:
     def _loss(self, number: int, at: Ns) -> str:
         """Why this frame is lost on the way, or ""."""
         impairment = self._impairment
-        since = at - self._origin
-        if any(start <= since < end for start, end in impairment.blackouts):
-            return "blackout"
+        if impairment.blackouts:
+            since = at - self._origin
+            if any(start <= since < end for start, end in impairment.blackouts):
+                return "blackout"
         if number in impairment.drops:
             return "listed"
         if impairment.drop_every and number % impairment.drop_every == 0:
