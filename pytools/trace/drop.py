@@ -40,6 +40,7 @@ class DropReason:
     INVALID_PROTO: Final = "INVALID_PROTO"
     PKT_TOO_BIG: Final = "PKT_TOO_BIG"
     QUEUE_PURGE: Final = "QUEUE_PURGE"
+    SOCKET_RCVBUFF: Final = "SOCKET_RCVBUFF"
 
     # Ours.
     ETHERNET_HEADER: Final = "ETHERNET_HEADER"
@@ -61,4 +62,6 @@ class DropReason:
     ICMP_REDIRECT: Final = "ICMP_REDIRECT"
     UDP_HEADER: Final = "UDP_HEADER"
     ND_HEADER: Final = "ND_HEADER"
+    ND_NOT_FOR_US: Final = "ND_NOT_FOR_US"
+    NO_PORT: Final = "NO_PORT"
     ROUTER_BLACKHOLE: Final = "ROUTER_BLACKHOLE"

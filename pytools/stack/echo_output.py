@@ -1,0 +1,196 @@
+"""Echo requests, fast: the second one to a destination reuses the headers of the first.
+
+A template is good as long as nothing that it was made from changed: the node's generation (addresses, routes, path
+MTU), the neighbour (its `fresh_until`), the caller's options and the length of the payload.
+"""
+
+import errno
+from struct import Struct
+from typing import Final
+
+from pytools.engine import Transmit
+from pytools.stack.interfaces import Interface, Neighbor
+from pytools.stack.ip_output import IpOutput, Path
+from pytools.stack.node import Node
+from pytools.stack.packet import DEFAULT_OPTIONS, UNICAST, IpOptions
+from pytools.units import Ns
+from pytools.wire import icmp, icmp6, ipv4, ipv6
+from pytools.wire.checksum import ones_sum, pseudo_header_sum
+
+_IDENT_AT: Final = 4
+"""Where IPv4's Identification stands in its header."""
+_CHECK_AT: Final = 10
+
+_pack4 = Struct("!H4sH8s2sHHH").pack
+_pack6 = Struct("!HHH").pack
+
+
+class Template:
+    """A frame to one destination, up to what changes from one echo to the next."""
+
+    __slots__ = (
+        "addresses",
+        "generation",
+        "head",
+        "icmp_sum",
+        "ident",
+        "ip_sum",
+        "length",
+        "middle",
+        "neighbor",
+        "options",
+        "port",
+    )
+
+    head: bytes
+    """Link header and the IP header up to the Identification; all of it in IPv6, with ICMP type and code."""
+    middle: bytes
+    """IPv4: fragment bits, TTL, protocol."""
+    addresses: bytes
+    port: int
+    neighbor: Neighbor | None
+    options: IpOptions
+    generation: int
+    length: int
+    ident: int
+    ip_sum: int
+    icmp_sum: int
+
+
+class EchoOutput:
+    """`send_echo` of the stack."""
+
+    __slots__ = ("_node", "_output", "_templates")
+
+    def __init__(self, node: Node, output: IpOutput) -> None:
+        self._node = node
+        self._output = output
+        self._templates: dict[bytes, Template] = {}
+
+    def send(
+        self,
+        dst: bytes,
+        ident: int,
+        seq: int,
+        payload: bytes,
+        now: Ns,
+        options: IpOptions = DEFAULT_OPTIONS,
+        token: object = None,
+    ) -> int:
+        """Send one echo request; 0 or an errno."""
+        template = self._templates.get(dst)
+        if (
+            template is None
+            or template.options is not options
+            or template.length != len(payload)
+            or template.generation != self._node.generation
+            or (template.neighbor is not None and now >= template.neighbor.fresh_until)
+        ):
+            return self._send_slowly(dst, ident, seq, payload, now, options, token)
+        # The sum of what is fixed plus what is not; never zero, since type 8 is in it (RFC 1071).
+        check = 0xFFFF - (template.icmp_sum + ident + seq + ones_sum(payload)) % 0xFFFF
+        if template.middle:
+            number = template.ident = (template.ident + 1) & 0xFFFF
+            header = template.head + _pack4(
+                number,
+                template.middle,
+                0xFFFF - ((template.ip_sum + number) % 0xFFFF or 0xFFFF),
+                template.addresses,
+                b"\x08\x00",
+                check,
+                ident,
+                seq,
+            )
+        else:
+            header = template.head + _pack6(check, ident, seq)
+        node = self._node
+        if len(node.outbox) >= node.config.transmit_limit:
+            return errno.ENOBUFS
+        node.outbox.append(Transmit(template.port, (header, payload), 0, 0, 0, token))
+        return 0
+
+    def _send_slowly(
+        self, dst: bytes, ident: int, seq: int, payload: bytes, now: Ns, options: IpOptions, token: object
+    ) -> int:
+        path = self._output.path(dst, now, options)
+        if isinstance(path, int):
+            return path
+        # Header and data stay two parts: the data may be large, and the caller's to share among its probes.
+        if len(dst) == 4:
+            protocol = ipv4.PROTO_ICMP
+            message = icmp.encode_echo(ident, seq, payload)
+        else:
+            protocol = ipv6.PROTO_ICMPV6
+            message = icmp6.encode_echo(path.src, dst, ident, seq, payload)
+        parts = (message[:8], payload)
+        result = self._output.send_on(path, protocol, dst, parts, now, options, token)
+        if not result:
+            self._remember(path, dst, len(payload), now, options)
+        return result
+
+    def _remember(self, path: Path, dst: bytes, length: int, now: Ns, options: IpOptions) -> None:
+        """Keep a template where the next packet will look like this one."""
+        iface = path.iface
+        size = (28 if len(dst) == 4 else 48) + length
+        if path.kind != UNICAST or options.options or size > (path.mtu if options.df == "probe" else path.path_mtu):
+            return
+        if len(dst) == 4 and not self._output.sets_df(options):
+            # Not atomic: its Identification comes from the shared counters (RFC 6864).
+            return
+        neighbor = iface.neighbors.get(path.next_hop)
+        if iface.ethernet and (neighbor is None or now >= neighbor.fresh_until):
+            return
+        templates = self._templates
+        if len(templates) >= self._node.config.template_limit:
+            templates.clear()
+        template = templates[dst] = Template()
+        template.options = options
+        template.generation = self._node.generation
+        template.length = length
+        template.port = iface.index
+        template.neighbor = neighbor if iface.ethernet else None
+        link = neighbor.header if neighbor is not None and iface.ethernet else b""
+        if len(dst) == 4:
+            self._fill4(template, link, path, dst, length, options)
+        else:
+            self._fill6(template, link, path, dst, length, options, iface)
+
+    def _fill4(self, template: Template, link: bytes, path: Path, dst: bytes, length: int, options: IpOptions) -> None:
+        header = ipv4.encode(
+            path.src,
+            dst,
+            ipv4.PROTO_ICMP,
+            8 + length,
+            tos=options.tos,
+            dont_fragment=True,
+            ttl=options.ttl or self._node.config.default_ttl,
+        )
+        template.head = link + header[:_IDENT_AT]
+        template.middle = header[_IDENT_AT + 2 : _CHECK_AT]
+        template.addresses = header[_CHECK_AT + 2 :]
+        template.ident = self._output.identification(path.src, dst, ipv4.PROTO_ICMP)
+        template.ip_sum = ones_sum(header[:_CHECK_AT] + b"\0\0" + header[_CHECK_AT + 2 :])
+        template.icmp_sum = icmp.ECHO << 8
+
+    def _fill6(
+        self,
+        template: Template,
+        link: bytes,
+        path: Path,
+        dst: bytes,
+        length: int,
+        options: IpOptions,
+        iface: Interface,
+    ) -> None:
+        header = ipv6.encode(
+            path.src,
+            dst,
+            ipv6.PROTO_ICMPV6,
+            8 + length,
+            traffic_class=options.tos,
+            flow_label=options.flow_label,
+            hop_limit=options.ttl or iface.hop_limit or self._node.config.default_ttl,
+        )
+        template.head = link + header + bytes((icmp6.ECHO, 0))
+        template.middle = b""
+        template.icmp_sum = (icmp6.ECHO << 8) + pseudo_header_sum(path.src, dst, ipv6.PROTO_ICMPV6, 8 + length)
