@@ -205,7 +205,7 @@ def _edges(low: Ns, high: Ns, bars: int) -> list[Ns]:
 
 
 def _one_two_five_below(value: int) -> int:
-    power = 10 ** (len(str(value)) - 1)
+    power: int = 10 ** (len(str(value)) - 1)
     return power * max(digit for digit in (1, 2, 5) if digit * power <= value)
 
 

@@ -268,7 +268,8 @@ def test_timestamps_with_addresses_and_hops_that_found_no_room() -> None:
         Screen()
         .after(reply(options=option))
         .endswith(
-            " ms\nTS: \t10.9.0.1\t27457922 absolute\n\t10.9.0.2\t0\n\t10.9.1.2\t0\n\t10.9.1.2\t0\nUnrecorded hops: 2\n\n"
+            " ms\nTS: \t10.9.0.1\t27457922 absolute\n\t10.9.0.2\t0\n"
+            "\t10.9.1.2\t0\n\t10.9.1.2\t0\nUnrecorded hops: 2\n\n"
         )
     )
 
