@@ -29,7 +29,8 @@ OCTETS: Final = 3
 
 _INDENT: Final = " " * 22
 _NARROWEST: Final = 56
-_WIDEST: Final = 100
+_WIDEST: Final = 110
+_SOON: Final = 8
 _BAD: Final = frozenset((ProbeLost, ProbeFailed))
 
 
@@ -43,12 +44,14 @@ class TextRenderer:
     __slots__ = (
         "_assembler",
         "_column",
+        "_count",
         "_dissect",
         "_encoding",
         "_error",
         "_last_at",
         "_level",
         "_link_types",
+        "_long_count",
         "_start_at",
         "_stream",
         "_style",
@@ -77,6 +80,8 @@ class TextRenderer:
             ascii_only = not is_utf8(encoding)
         self._encoding = "ascii" if ascii_only else "utf-8"
         self._column = _NARROWEST
+        self._count = 0
+        self._long_count = -_SOON - 1
         self._error: Exception | None = None
         self._dissect: dissect.Dissect | None = None
         self._assembler = Assembler(self.write_line)
@@ -124,25 +129,31 @@ class TextRenderer:
         return self._head(line, left, right_half(line.events[1:], self._level))
 
     def _head(self, line: Line, left: str, right: str) -> str:
-        """The line with its columns. The right one moves out when a longer line comes and stays there."""
+        """The line with its columns; the right one moves out for good when two longer lines come close together."""
         now, last_at, encoding = line.now, self._last_at, self._encoding
         self._last_at = now
+        self._count += 1
         seconds, rest = divmod((now - self._start_at) // 1000, 1_000_000)
         delta = "" if last_at is None else f"{(now - last_at) / 1e6:+.3f}"
         times, mark = f"{seconds:2d}.{rest:06d} {delta:>9}", line.mark
         left = escape(left, encoding)
         if line.label:
             left = f"{escape(line.label, encoding)}: {left}"
+        pad = ""
         if right:
             if (width := len(left)) > self._column:
-                self._column = min(width, _WIDEST)
+                self._widen(width)
             right = escape(right, encoding)
-            pad = " " * (self._column - width + 2) if width <= self._column else "  "
-        else:
-            pad = ""
+            pad = " " * max(self._column - width + 2, 2)
         if self._style.on:
             times, mark, left, right = self._color(line, times, left, right)
         return f"{times} {mark} {left}{pad}{right}\n"
+
+    def _widen(self, width: int) -> None:
+        """Take note of a line that is longer than the column; a single one doesn't move it."""
+        if self._count - self._long_count <= _SOON:
+            self._column = min(width, _WIDEST)
+        self._long_count = self._count
 
     def _color(self, line: Line, times: str, left: str, right: str) -> tuple[str, str, str, str]:
         """By meaning: red what was refused or lost, yellow what happened without a packet, times dim."""

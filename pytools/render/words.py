@@ -18,6 +18,9 @@ from pytools.units import Ns
 from pytools.wire import icmp, icmp6
 from pytools.wire.addr import format_ip, format_mac
 
+_WITH_MTU: Final = frozenset(((4, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED), (6, icmp6.PACKET_TOO_BIG, 0)))
+_WITH_POINTER: Final = frozenset(((4, icmp.PARAMETER_PROBLEM), (6, icmp6.PARAMETER_PROBLEM)))
+
 
 def format_address(address: Any) -> str:
     """An IP or MAC address as text; text and anything else as it is (a target's name, a connection)."""
@@ -49,20 +52,23 @@ def icmp_words(family: int, type_: int, code: int) -> str:
 
 
 def _icmp(e: Any) -> str:
-    """An error with the figure it carries."""
-    said = icmp_words(e.family, e.type, e.code)
-    if not e.info:
-        return said
-    is_pointer = e.type == (icmp.PARAMETER_PROBLEM if e.family == 4 else icmp6.PARAMETER_PROBLEM)
-    return f"{said} {'pointer' if is_pointer else 'mtu'} {e.info}"
+    """An error with the figure it carries: an MTU, a pointer, a gateway."""
+    said, kind = icmp_words(e.family, e.type, e.code), (e.family, e.type, e.code)
+    if kind in _WITH_MTU:
+        return f"{said} mtu {e.info}"
+    if kind[:2] in _WITH_POINTER:
+        return f"{said} pointer {e.info}"
+    if kind[:2] == (4, icmp.REDIRECT):
+        return f"{said} to {format_ip(e.info.to_bytes(4, 'big'))}"
+    return said
 
 
 def _note(text: object) -> str:
     return f" ({text})" if text else ""
 
 
-def _change(old: str, new: str) -> str:
-    return f"{old}->{new}" if old else new
+def _change(old: object, new: object) -> str:
+    return f"{old}->{new}" if old else str(new)
 
 
 def _frame_received(e: Any) -> str:
@@ -112,7 +118,7 @@ def _packet_queued(e: Any) -> str:
 
 
 def _fragment_queued(e: Any) -> str:
-    return f"frag id {e.ident} {e.first}:{e.end}{'+' if e.more else ''} held"
+    return f"held {e.first}:{e.end}{'+' if e.more else ''} of id {e.ident}"
 
 
 def _reassembled(e: Any) -> str:
@@ -129,7 +135,7 @@ def _fragmented(e: Any) -> str:
 
 def _path_mtu_changed(e: Any) -> str:
     by = f"by {format_address(e.reporter)}" if e.reporter else "(expired)"
-    return f"pmtu {format_address(e.dst)} {e.old}->{e.new} {by}"
+    return f"pmtu {format_address(e.dst)} {_change(e.old, e.new)} {by}"
 
 
 def _route_changed(e: Any) -> str:
@@ -224,7 +230,7 @@ WORDS: Final[dict[type[trace.TraceEvent], Callable[[Any], str]]] = {
     trace.WireCorrupted: _wire_corrupted,
 }
 
-DETAIL: Final = frozenset((trace.TimerSet, trace.TimerStopped, trace.ProbeSent))
+DETAIL: Final = frozenset((trace.TimerSet, trace.TimerStopped, trace.ProbeSent, trace.IcmpErrorReceived))
 """Said from -vv on: timers that did nothing yet, and what the packet beside it says already."""
 
 

@@ -77,6 +77,13 @@ def udp_frame(payload: bytes = b"hello", *, partial: bool = False) -> bytes:
     return ethernet.encode(PEER, OURS, ethernet.ETHERTYPE_IPV4) + packet
 
 
+def udp_error() -> bytes:
+    """A router's Port Unreachable, whose line is long."""
+    quoted = ipv4_packet(ipv4.PROTO_UDP, udp_datagram(b"hello"), src=IP_OURS, dst=IP_PEER)
+    packet = ipv4_packet(ipv4.PROTO_ICMP, icmp.encode(3, 3, 0, quoted), src=IP_PEER, dst=IP_OURS)
+    return ethernet.encode(OURS, PEER, ethernet.ETHERTYPE_IPV4) + packet
+
+
 def partial_tcp(payload: bytes, src: bytes = IP_OURS, dst: bytes = IP_PEER, seq: int = 1) -> bytes:
     """A TCP segment as it is handed to a device that completes checksums."""
     header = pack("!HHIIBBHHH", 40000, 80, seq, 1, 5 << 4, 0x18, 512, 0, 0)

@@ -153,13 +153,26 @@ def test_a_port_that_came_later_has_its_link_type() -> None:
     assert " > ECHO id 77 seq 1" in stream.getvalue()
 
 
-def test_the_right_column_moves_out_for_a_longer_line_and_stays() -> None:
-    long = frames.echo6_request()
-    shown = trace(
-        *call(received(0, long), ProbeAnswered(0, "x", 1, 1000, "")),
-        *call(received(0, frames.echo_reply()), ProbeAnswered(0, "x", 1, 1000, "")),
-    ).splitlines()
-    assert shown[0].index("rtt") == shown[1].index("rtt")
+def column_of_rtt(*packets: bytes) -> list[int]:
+    """Where the right half starts in a line for each of these packets."""
+    answer = ProbeAnswered(0, "x", 1, 1000, "")
+    events = [event for packet in packets for event in (*call(received(0, packet)), answer)]
+    return [line.index("rtt") for line in trace(*events).splitlines()]
+
+
+def test_one_long_line_pushes_its_right_half_out_and_leaves_the_column() -> None:
+    short, long = frames.echo_reply(), frames.udp_error()
+    narrow, wide, again = column_of_rtt(short, long, short)
+    assert narrow == again == 80
+    assert wide > 80
+
+
+def test_two_long_lines_soon_upon_each_other_move_the_column() -> None:
+    short, long = frames.echo_reply(), frames.udp_error()
+    first, _, second, after = column_of_rtt(long, short, long, short)
+    assert first == second == after
+    late = column_of_rtt(long, *[short] * 9, long, short)
+    assert late[-1] == 80
 
 
 def test_time_counts_from_the_start_and_may_pass_a_minute() -> None:
