@@ -186,3 +186,14 @@ class PacedWaiter:
             real.wait(due, readable, ())
             if real.ready or (due < NEVER and real.now() >= due):
                 return real.ready
+
+
+def sim_waiter(network: VirtualClock, pace: float | None, *, interactive: bool) -> Waiter:
+    """The clock for a simulated network.
+
+    `pace` as in `sim.spec`: virtual seconds a second, 0 for as fast as possible, None for what fits: 1:1 when somebody
+    watches or nothing ends the run by itself (`interactive`), else as fast as possible.
+    """
+    if pace is None:
+        pace = 1.0 if interactive else 0.0
+    return PacedWaiter(network, pace) if pace else VirtualWaiter(network)

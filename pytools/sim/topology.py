@@ -8,6 +8,7 @@
 Every host runs the same `Stack` as the engine under test.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
@@ -28,6 +29,7 @@ ROUTER4: Final = addr.parse_ip("10.0.0.1")
 ROUTER6: Final = addr.parse_ip("fd00::1")
 PREFIX4: Final = 24
 PREFIX6: Final = 64
+OWN_ADDRESSES: Final = ((ADDRESS4, PREFIX4), (ADDRESS6, PREFIX6))
 SMALL_MTU: Final = 1280
 PORT_NAME: Final = "sim0"
 
@@ -63,8 +65,10 @@ class Topology:
 
     __slots__ = ("far", "inward", "lan", "link", "network", "out", "peer", "port", "router", "small")
 
-    def __init__(self, spec: SimSpec, trace: Trace | None = None, epoch_ns: int = 0) -> None:
-        """`epoch_ns`: the wall time at virtual time 0, for timestamp options."""
+    def __init__(
+        self, spec: SimSpec, trace: Trace | None = None, epoch_ns: int = 0, vlans: tuple[int, ...] = ()
+    ) -> None:
+        """`epoch_ns`: the wall time at virtual time 0, for timestamp options; `vlans`: tags of all frames in the LAN."""
         # Drawn from one generator in this order, so that the seed alone decides about everything.
         seeds = Random(spec.seed)
         self.network = network = Network()
@@ -80,7 +84,8 @@ class Topology:
 
         self.router = host("router", forwarding=True)
         for index, (segment, mtu) in enumerate(((self.lan, 1500), (far, 1500), (small, SMALL_MTU))):
-            _connect(self.router, Port(index, f"eth{index}", mtu=mtu, mac=_mac(_NETWORKS[index], 1)), segment)
+            mac, tags = _mac(_NETWORKS[index], 1), vlans if segment is self.lan else ()
+            _connect(self.router, Port(index, f"eth{index}", mtu=mtu, mac=mac, vlans=tags), segment)
         _close_roads(_stack(self.router))
         self.peer = host("peer")
         self.far = host("far")
@@ -90,17 +95,18 @@ class Topology:
             (self.far, far, 1500, 1),
             (self.small, small, SMALL_MTU, 5),
         ):
-            _connect(station, Port(0, "eth0", mtu=mtu, mac=_mac(third, 2)), segment)
+            tags = vlans if segment is self.lan else ()
+            _connect(station, Port(0, "eth0", mtu=mtu, mac=_mac(third, 2), vlans=tags), segment)
             _route_by(_stack(station), 0, third)
             _serve(_stack(station))
-        self.port = Port(0, PORT_NAME, mac=_mac(0, 0x10))
+        self.port = Port(0, PORT_NAME, mac=_mac(0, 0x10), vlans=vlans)
         self.link = SimLink(network, self.lan, self.port, self.out, self.inward)
 
-    def configure(self, stack: Stack) -> None:
-        """Give a stack the place of the engine under test: its port, both addresses, default routes."""
+    def configure(self, stack: Stack, addresses: Sequence[tuple[bytes, int]] = OWN_ADDRESSES) -> None:
+        """Give a stack the place of the engine under test: its port, addresses with prefix lengths, default routes."""
         stack.add_port(self.port)
-        stack.add_address(self.port.index, ADDRESS4, PREFIX4)
-        stack.add_address(self.port.index, ADDRESS6, PREFIX6)
+        for address, prefix_len in addresses:
+            stack.add_address(self.port.index, address, prefix_len)
         _route_by(stack, self.port.index, 0)
 
     @staticmethod

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from pytools.run.waiters import PacedWaiter, VirtualWaiter
+from pytools.run.waiters import PacedWaiter, VirtualWaiter, sim_waiter
 from pytools.sim.network import Network
 from pytools.units import MS, NEVER, SECOND, Ns
 
@@ -140,3 +140,16 @@ def test_after_a_long_stop_the_pace_starts_anew() -> None:
     waiter.wait(2 * SECOND, (), ())
     assert network.now() == 2 * SECOND
     assert wall.now() == 3601 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("pace", "interactive", "kind"),
+    [
+        (None, False, VirtualWaiter),
+        (None, True, PacedWaiter),
+        (0.0, True, VirtualWaiter),
+        (2.0, False, PacedWaiter),
+    ],
+)
+def test_the_pace_that_was_asked_for_wins_over_the_one_that_fits(pace: float, interactive: bool, kind: type) -> None:
+    assert type(sim_waiter(Network(), pace, interactive=interactive)) is kind

@@ -238,3 +238,16 @@ def test_a_sim_that_is_done_says_done() -> None:
     sim = Sim()
     sim.stack.send_echo(parse_ip("10.0.0.2"), IDENT, 1, b"", 0)
     assert sim.driver.run(lambda: bool(sim.events)) == DONE
+
+
+def test_the_lan_can_be_a_vlan_and_the_networks_behind_it_are_not() -> None:
+    topology = Topology(spec.parse(""), vlans=(5,))
+    stack = Stack(Random(1))
+    topology.configure(stack, [(parse_ip("10.0.0.50"), 24)])
+    stack.open_echo(IDENT)
+    events: list[EngineEvent] = []
+    driver = Driver(stack, [topology.link], VirtualWaiter(topology.network), events.append)
+    for host in ("10.0.0.2", "10.0.1.2"):
+        stack.send_echo(parse_ip(host), IDENT, 1, b"", 0)
+    driver.run()
+    assert [format_ip(event.dst) for event in events if isinstance(event, EchoReply)] == ["10.0.0.50"] * 2
