@@ -7,15 +7,24 @@ driver.run(done)
 path.close()
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from errno import ENETUNREACH
+from typing import TYPE_CHECKING
 
+from pytools.cli.tracing import Tracing
+from pytools.errors import LinkError
+from pytools.stack.packet import IpOptions
 from pytools.units import Ns
+from pytools.wire.addr import is_broadcast, is_multicast
 
 if TYPE_CHECKING:
+    from pytools.engine import Engine, Port
     from pytools.link.base import Link
-    from pytools.run.driver import Driver, Waiter
-    from pytools.stack.stack import Stack
+    from pytools.run.driver import Driver, OnError, OnEvent
+    from pytools.run.waiters import Waiter
+    from pytools.stack.config import StackConfig
+    from pytools.trace.hub import Trace
 
 
 class Target:
@@ -51,6 +60,7 @@ class PathRequest:
         "address",
         "bypass_routing",
         "command",
+        "endless",
         "family",
         "ident",
         "interfaces",
@@ -60,7 +70,10 @@ class PathRequest:
         "network",
         "ping_socket",
         "promiscuous",
+        "reads_stdin",
         "seed",
+        "send_buffer",
+        "stack_config",
         "targets",
         "tos",
         "trace",
@@ -90,6 +103,10 @@ class PathRequest:
         vlans: tuple[int, ...] = (),
         tx_stamps: bool = False,
         seed: int | None = None,
+        endless: bool = False,
+        reads_stdin: bool = False,
+        send_buffer: int = 0,
+        stack_config: "StackConfig | None" = None,
         trace: TraceRequest | None = None,
     ) -> None:
         self.command = command
@@ -117,6 +134,11 @@ class PathRequest:
         """TCIs that each frame carries."""
         self.tx_stamps = tx_stamps
         self.seed = seed
+        self.endless = endless
+        """There is no count and no deadline: a simulation then keeps step with the wall clock."""
+        self.reads_stdin = reads_stdin
+        self.send_buffer = send_buffer
+        self.stack_config = stack_config
         self.trace = trace or TraceRequest()
 
 
@@ -154,31 +176,116 @@ class Endpoint:
 class Path:
     """An open way to the wire: a Stack with ports, addresses and routes, and the links behind it."""
 
-    stack: "Stack"
-    links: Sequence["Link"]
-    waiter: "Waiter"
-    kind: str
-    """packet, raw, ping-socket, tap, lab or sim."""
-    ident: int
-    """The echo identifier to use."""
-    epoch_ns: Ns
-    """Wall time (ns since 1970) at instant 0 of the engine's clock; fixed in sim."""
-    seed: int
-    """What `random.Random` instances of the command start from."""
+    kind = "packet"
+    """packet, ping-socket, tap, lab or sim."""
+
+    def __init__(
+        self,
+        request: PathRequest,
+        waiter: "Waiter",
+        *,
+        epoch_ns: Ns,
+        seed: int,
+        ident: int,
+        trace: "Trace | None" = None,
+    ) -> None:
+        from random import Random
+
+        from pytools.stack.stack import Stack
+
+        self.request = request
+        self.waiter = waiter
+        self.epoch_ns = epoch_ns
+        """Wall time (ns since 1970) at instant 0 of the engine's clock; fixed in sim."""
+        self.seed = seed
+        """What `random.Random` instances of the command start from."""
+        self.ident = request.ident if request.ident is not None else ident
+        """The echo identifier to use."""
+        self.start_at = waiter.now()
+        """Instant 0 of what people see: traces and records count from here (give it to JsonWriter)."""
+        self.stack = Stack(Random(seed), request.stack_config, trace, epoch_ns)
+        self.links: list[Link] = []
+        self.notes: list[str] = []
+        """What the user should know about this way, for stderr."""
+        self._tracing = Tracing(request.trace)
+        self._driver: Driver | None = None
 
     def endpoint(self, address: bytes, zone: str = "") -> Endpoint:
         """The way to `address`. LinkError: there is none ("connect: Network is unreachable")."""
-        raise NotImplementedError
+        source = self.stack.source_for(address, self.start_at, IpOptions(broadcast=True))
+        route = self.stack.route(address)
+        port = self._port(route.port if route is not None else self.ports[0].index)
+        if source is None and not self.request.link_layer:
+            raise unreachable(ENETUNREACH)
+        kind = "multicast" if is_multicast(address) else "broadcast" if is_broadcast(address) else "unicast"
+        gateway = route.gateway if route is not None and kind == "unicast" else None
+        source = source or bytes(len(address))
+        return Endpoint(address, source, port.index, port.name, kind=kind, gateway=gateway, mtu=port.mtu, zone=zone)
 
-    def driver(self, engine: Any, on_event: Callable[[Any], None]) -> "Driver":
-        """The loop over this path. Drops privileges and turns the garbage collector on again."""
-        raise NotImplementedError
+    @property
+    def ports(self) -> "list[Port]":
+        """Every port of every link."""
+        return [port for link in self.links for port in link.ports]
+
+    def _port(self, index: int) -> "Port":
+        return next(port for port in self.ports if port.index == index)
+
+    def driver(
+        self, engine: "Engine", on_event: "OnEvent | None" = None, on_error: "OnError | None" = None
+    ) -> "Driver":
+        """The loop over this path. Privileges are dropped here, and the garbage collector runs from here on."""
+        import gc
+
+        from pytools.run.driver import Driver
+
+        # First what may have to be imported: after giving up root its files can't be read any more.
+        self._tracing.attach(self.stack.trace, self.ports, start_at=self.start_at, epoch_ns=self.epoch_ns)
+        self._give_up_privileges()
+        gc.freeze()
+        gc.enable()
+        self._driver = Driver(engine, self.links, self._tracing.waiter(self.waiter), on_event, on_error)
+        return self._driver
+
+    def _give_up_privileges(self) -> None:
+        from pytools.link import privilege
+
+        privilege.drop()
 
     def close(self) -> None:
         """Finish traces and close links. May be called twice."""
-        raise NotImplementedError
+        try:
+            self._tracing.close()
+        finally:
+            for link in self.links:
+                link.close()
+
+    def __enter__(self) -> "Path":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def unreachable(errno: int) -> LinkError:
+    """What connect() would say."""
+    return LinkError(f"connect: {os.strerror(errno)}", errno)
 
 
 def open_path(request: PathRequest) -> Path:
     """Open what `request` asks for. LinkError: one line that says what was refused and what to do."""
-    raise NotImplementedError
+    way = request.via.partition(":")[0]
+    if way == "sim":
+        from pytools.cli.open_sim import open_sim
+
+        return open_sim(request)
+    if way in ("tap", "lab"):
+        from pytools.cli.open_private import open_private
+
+        return open_private(request, way)
+    if request.address is not None:
+        from pytools.cli.open_private import open_own_address
+
+        return open_own_address(request)
+    from pytools.cli.open_host import open_host
+
+    return open_host(request)

@@ -93,7 +93,7 @@ Address = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option("--network", metavar="NET/LEN", help="Network of tap, lab or sim instead of the usual one."),
+    typer.Option("--network", metavar="NET/LEN", help="Network of tap or lab instead of the usual one."),
 ]
 Verbose = Annotated[
     int,

@@ -20,7 +20,9 @@ class Link(Protocol):
     can't offload (checksums, super-segments) with `wire.gso`.
     """
 
-    ports: Sequence[Port]
+    @property
+    def ports(self) -> Sequence[Port]:
+        """What it offers to an engine."""
 
     def filenos(self) -> Sequence[int]:
         """Descriptors to watch for reading (empty for links that live in virtual time)."""
