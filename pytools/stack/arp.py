@@ -95,8 +95,10 @@ class Arp:
         merged = self._merge(packet, iface, link_dst, now)
         target = iface.addresses.get(packet.target_ip)
         if target is None or target.state == TENTATIVE:
-            return None if merged else DropReason.ARP_NOT_FOR_US
-        return self._for_us(packet, target, iface, merged, now)
+            reason = None if merged else DropReason.ARP_NOT_FOR_US
+        else:
+            reason = self._for_us(packet, target, iface, merged, now)
+        return None if iface.watch else reason  # who watches the port has taken it
 
     def _merge(self, packet: arp.ArpPacket, iface: Interface, link_dst: bytes, now: Ns) -> bool:
         """The merge flag: what is in the table is brought up to date, request or reply alike."""

@@ -124,13 +124,13 @@ class Nd:
         self._see(packet, icmp6.NEIGHBOR_SOLICITATION, asked.target, mac, 0, now)
         own = packet.iface.addresses.get(asked.target)
         if own is None:
-            return DropReason.ND_NOT_FOR_US
+            return _unwatched(packet.iface, DropReason.ND_NOT_FOR_US)
         if own.state == TENTATIVE:
             return self._asked_while_tentative(own, packet, probe, now)
         if mac is not None and not own.shared and _is_station(mac):
             self._neighbors.learn(packet.iface, packet.src, mac, now, "solicitation")
         if own.shared:
-            return DropReason.NOT_OUR_FLOW
+            return _unwatched(packet.iface, DropReason.NOT_OUR_FLOW)
         if probe:
             self._advertise(own, own.address, ALL_NODES, False, now)
         else:
@@ -164,7 +164,7 @@ class Nd:
             return self._claimed(own, mac or packet.link_src, now)
         neighbor = iface.neighbors.get(said.target)
         if neighbor is None or neighbor.state == PERMANENT:
-            return DropReason.NOT_OUR_FLOW if packet.shared else DropReason.ND_NOT_FOR_US
+            return _unwatched(iface, DropReason.NOT_OUR_FLOW if packet.shared else DropReason.ND_NOT_FOR_US)
         if mac is not None and not _is_station(mac):
             return DropReason.ND_HEADER
         return self._update(neighbor, said, mac, now)
@@ -172,7 +172,7 @@ class Nd:
     def _claimed(self, own: Address, mac: bytes, now: Ns) -> str | None:
         """Somebody advertises an address of ours. In use already, it stays: RFC 4862 5.4.4 leaves that open."""
         if own.shared:
-            return DropReason.NOT_OUR_FLOW
+            return _unwatched(own.iface, DropReason.NOT_OUR_FLOW)
         tentative = own.state == TENTATIVE
         self._addresses.conflict(own, mac, now, tentative, "given up" if tentative else "ignored")
         return None
@@ -220,6 +220,11 @@ class Nd:
                 flags,
             )
         )
+
+
+def _unwatched(iface: Interface, reason: str) -> str | None:
+    """The refusal of a message that is not for us; None where somebody watches the port and has taken it."""
+    return None if iface.watch else reason
 
 
 def _is_station(mac: bytes) -> bool:

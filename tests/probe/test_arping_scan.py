@@ -1,0 +1,145 @@
+"""Many addresses at a rate."""
+
+import pytest
+
+from pytools.probe.arping_events import ArpingAnswered, ArpingConflict, ArpingEnded
+from pytools.probe.arping_scan import Blocks, ScanEngine
+from pytools.units import MS, SECOND
+from pytools.wire.addr import parse_ip
+from tests.probe.arping_bench import (
+    OTHER_MAC,
+    OUR4,
+    PEER4,
+    PEER6,
+    PEER_MAC,
+    Bench,
+    us4,
+    us6,
+)
+
+
+def block(first, count):
+    return (parse_ip(first), count)
+
+
+def scan(bench, *blocks, us=None, **settings):
+    settings = {"interval_ns": 10 * MS, **settings}
+    return ScanEngine(bench.stack, bench.port, Blocks(blocks), us or us4(), **settings)
+
+
+def test_blocks_number_their_addresses_in_order():
+    blocks = Blocks([block("10.0.0.1", 3), block("10.0.1.254", 4)])
+    texts = [".".join(map(str, blocks[i])) for i in range(len(blocks))]
+    assert texts == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.254", "10.0.1.255", "10.0.2.0", "10.0.2.1"]
+    assert [blocks.find(blocks[i]) for i in range(len(blocks))] == list(range(7))
+    assert [blocks.find(parse_ip(text)) for text in ("10.0.0.0", "10.0.0.4", "10.0.2.2", "fd00::1")] == [-1] * 4
+
+
+def test_each_address_is_asked_once_an_interval_and_the_silent_ones_again():
+    bench = Bench()
+    bench.peer(PEER4)
+    e = scan(bench, block("10.0.0.1", 4))
+    bench.run(e)
+    asked = [(round(at, 3), text.split()[2]) for at, text in bench.sent]
+    assert asked == [
+        (0.0, "10.0.0.1"),
+        (0.01, "10.0.0.2"),
+        (0.02, "10.0.0.3"),
+        (0.03, "10.0.0.4"),
+        (1.0, "10.0.0.1"),
+        (1.02, "10.0.0.3"),
+        (1.03, "10.0.0.4"),
+    ]
+    assert [(a.ip, a.mac) for a in bench.of(ArpingAnswered)] == [(PEER4, PEER_MAC)]
+    assert (e.sent_count, e.answered_count, e.exit_status) == (7, 1, 0)
+
+
+def test_the_last_address_gets_a_second_to_answer():
+    bench = Bench()
+    e = scan(bench, block("10.0.0.50", 2), tries=1)
+    bench.run(e)
+    assert bench.elapsed_s == pytest.approx(1.02)
+    assert (e.exit_status, bench.of(ArpingEnded)[0].reason) == (1, "count")
+
+
+def test_a_scan_that_all_answered_ends_soon():
+    bench = Bench()
+    bench.peer(PEER4)
+    e = scan(bench, block("10.0.0.2", 1))
+    bench.run(e)
+    assert bench.elapsed_s == pytest.approx(0.26)
+
+
+def test_two_owners_are_told_with_both_macs():
+    bench = Bench()
+    bench.peer(PEER4)
+    bench.peer(PEER4, mac=OTHER_MAC, defend="always")
+    e = scan(bench, block("10.0.0.1", 4))
+    bench.run(e)
+    assert [a.mac for a in bench.of(ArpingAnswered)] == [PEER_MAC, OTHER_MAC]
+    assert [c.macs for c in bench.of(ArpingConflict)] == [(PEER_MAC, OTHER_MAC)]
+    assert (e.answered_count, e.duplicate_count, e.exit_status) == (1, 1, 0)
+
+
+def test_two_owners_are_a_failure_when_duplicates_are_looked_for():
+    bench = Bench()
+    bench.peer(PEER4)
+    bench.peer(PEER4, mac=OTHER_MAC, defend="always")
+    e = scan(bench, block("10.0.0.1", 4), find_duplicates=True)
+    bench.run(e)
+    assert e.exit_status == 1
+
+
+def test_listed_targets_must_all_answer():
+    bench = Bench()
+    bench.peer(PEER4)
+    e = scan(bench, block("10.0.0.2", 1), block("10.0.0.99", 1), need_all=True)
+    bench.run(e)
+    assert e.exit_status == 1
+
+
+def test_round_trips_count_from_each_addresss_own_question():
+    bench = Bench(delay_ns=35 * MS)
+    bench.peer(PEER4, parse_ip("10.0.0.3"))
+    e = scan(bench, block("10.0.0.1", 20))
+    bench.run(e)
+    assert [a.rtt_ns for a in bench.of(ArpingAnswered)] == [35 * MS, 35 * MS]
+    assert (e.rtts.count, e.rtts.max_us) == (2, 35_000)
+
+
+def test_ipv6_addresses_are_scanned_by_solicitation():
+    bench = Bench()
+    bench.peer(PEER6)
+    e = scan(bench, block("fd00::1", 4), us=us6(), tries=1)
+    bench.run(e)
+    assert bench.sent[1] == (0.01, "NS who-has fd00::2 tell fd00::1 (mcast)")
+    assert [a.ip for a in bench.of(ArpingAnswered)] == [PEER6]
+
+
+def test_the_deadline_ends_a_scan():
+    bench = Bench()
+    e = scan(bench, block("10.0.0.1", 200), deadline_ns=500 * MS)
+    bench.run(e)
+    assert bench.elapsed_s == 0.5
+    assert bench.of(ArpingEnded)[0].reason == "deadline"
+    assert e.sent_count == 50
+
+
+def test_a_high_rate_is_kept_over_time():
+    bench = Bench()
+    e = scan(bench, block("10.0.0.1", 2000), interval_ns=SECOND // 10_000, tries=1)
+    bench.run(e)
+    assert e.sent_count == 2000
+    assert bench.sent[-1][0] == pytest.approx(0.2, rel=0.01)
+
+
+def test_gratuitous_packets_are_no_answers():
+    bench = Bench()
+    peer = bench.peer(PEER4)
+    e = scan(bench, block("10.0.0.5", 10), block("10.0.0.2", 1), tries=1)
+    bench.run(e, until_s=0.001)
+    peer.engine.announce(0, PEER4, bench.network.now())
+    peer.settle()
+    bench.run(e, until_s=0.05)
+    assert bench.of(ArpingAnswered) == []
+    assert OUR4 not in [a.ip for a in bench.of(ArpingAnswered)]
