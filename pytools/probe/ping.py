@@ -19,6 +19,7 @@ from pytools.stack.packet import DEFAULT_OPTIONS, IpOptions
 from pytools.stack.stack import Stack
 from pytools.trace.events import ProbeAnswered, ProbeFailed, ProbeLost, ProbeSent
 from pytools.units import MS, NEVER, SECOND, Ns
+from pytools.wire import icmp, icmp6
 
 SHORTEST_GAP_NS: Final[Ns] = 10 * MS
 """A flood without answers sends no faster than this."""
@@ -289,7 +290,8 @@ class PingEngine:
         if self.config.tell:
             self._tell_reply(reply, seq, size, rtt_ns, flags)
         if (emit := self._stack.trace.probe) is not None:
-            emit(ProbeAnswered(reply.now, self._dst, seq, rtt_ns, "duplicate" if flags & DUPLICATE else ""))
+            kind = "duplicate" if flags & DUPLICATE else "bad checksum" if flags & BAD_CHECKSUM else ""
+            emit(ProbeAnswered(reply.now, self._dst, seq, rtt_ns, kind))
         self._check_count(reply.now)
 
     def _round_trip(self, reply: EchoReply, slot: int) -> Ns:
@@ -388,7 +390,7 @@ class PingEngine:
         )
         told.size = self._size_of(seq)
         if told.is_failure:
-            self._fail(error.now, seq, f"ICMP {error.type}/{error.code}")
+            self._fail(error.now, seq, (icmp if error.family == 4 else icmp6).name(error.type, error.code))
         if self.config.tell:
             self._events.append(told)
         self._check_count(error.now)

@@ -23,6 +23,7 @@ from pytools.stack.packet import DEFAULT_OPTIONS, IpOptions
 from pytools.stack.stack import Stack
 from pytools.trace.events import ProbeAnswered, ProbeFailed, ProbeLost, ProbeSent
 from pytools.units import MS, NEVER, SECOND, Ns
+from pytools.wire import icmp, icmp6
 
 _AT_ONCE: Final = 64
 _WARM_UP_PROBES: Final = 32
@@ -344,7 +345,8 @@ class SweepEngine:
         if self.config.tell:
             self._tell_reply(reply, index, seq, rtt_ns, flags)
         if (emit := self._stack.trace.probe) is not None:
-            emit(ProbeAnswered(reply.now, reply.src, seq, rtt_ns, "duplicate" if flags & DUPLICATE else ""))
+            kind = "duplicate" if flags & DUPLICATE else "bad checksum" if flags & BAD_CHECKSUM else ""
+            emit(ProbeAnswered(reply.now, reply.src, seq, rtt_ns, kind))
 
     def _round_trip(self, reply: EchoReply, index: int, seq: int) -> Ns:
         table = self.table
@@ -425,7 +427,8 @@ class SweepEngine:
             if self.table.fail(index, seq):
                 self._settle(error.now, index, None)
             if (emit := self._stack.trace.probe) is not None:
-                emit(ProbeFailed(error.now, quoted.dst, seq, f"ICMP {error.type}/{error.code}"))
+                why = (icmp if error.family == 4 else icmp6).name(error.type, error.code)
+                emit(ProbeFailed(error.now, quoted.dst, seq, why))
         if self.config.tell:
             self._events.append(told)
 

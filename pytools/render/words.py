@@ -43,12 +43,7 @@ def format_duration(duration_ns: Ns) -> str:
 
 def icmp_words(family: int, type_: int, code: int) -> str:
     """An ICMP type and code in the words of the packet notation: `UNREACH host`, `TOO-BIG`, `type 77 code 3`."""
-    table = icmp if family == 4 else icmp6
-    name = table.TYPE_NAMES.get(type_)
-    if name is None:
-        return f"type {type_} code {code}"
-    said = table.CODE_NAMES.get((type_, code), f"code {code}" if code else "")
-    return f"{name} {said}" if said else name
+    return (icmp if family == 4 else icmp6).name(type_, code)
 
 
 def _icmp(e: Any) -> str:

@@ -106,6 +106,14 @@ _pack = Struct("!BBHI").pack
 _pack_echo = Struct("!BBHHH").pack
 
 
+def name(type_: int, code: int) -> str:
+    """Type and code in words: `UNREACH host`, `type 77 code 3`."""
+    if (type_name := TYPE_NAMES.get(type_)) is None:
+        return f"type {type_} code {code}"
+    code_name = CODE_NAMES.get((type_, code), f"code {code}" if code else "")
+    return f"{type_name} {code_name}" if code_name else type_name
+
+
 class IcmpMessage:
     """The first 8 octets. `word` is the second half, `ident` and `seq` are its halves; the body starts after it."""
 

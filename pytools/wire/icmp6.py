@@ -86,6 +86,14 @@ _pack = Struct("!BBHI").pack
 _pack_echo = Struct("!BBHHH").pack
 
 
+def name(type_: int, code: int) -> str:
+    """Type and code in words: `UNREACH address`, `TOO-BIG`, `type 77 code 3`."""
+    if (type_name := TYPE_NAMES.get(type_)) is None:
+        return f"type {type_} code {code}"
+    code_name = CODE_NAMES.get((type_, code), f"code {code}" if code else "")
+    return f"{type_name} {code_name}" if code_name else type_name
+
+
 def is_error(type_: int) -> bool:
     """Errors are the types below 128 (RFC 4443 2.1)."""
     return type_ < 128
