@@ -21,6 +21,7 @@ _IDENT_AT: Final = 4
 """Where IPv4's Identification stands in its header."""
 _CHECK_AT: Final = 10
 
+_pack_header = Struct("!BBHHH").pack
 _pack4 = Struct("!H4sH8s2sHHH").pack
 _pack6 = Struct("!HHH").pack
 
@@ -60,12 +61,13 @@ class Template:
 class EchoOutput:
     """`send_echo` of the stack."""
 
-    __slots__ = ("_node", "_output", "_templates")
+    __slots__ = ("_node", "_output", "_seen", "_templates")
 
     def __init__(self, node: Node, output: IpOutput) -> None:
         self._node = node
         self._output = output
         self._templates: dict[bytes, Template] = {}
+        self._seen: set[bytes] = set()
 
     def send(
         self,
@@ -88,7 +90,7 @@ class EchoOutput:
         ):
             return self._send_slowly(dst, ident, seq, payload, now, options, token)
         # The sum of what is fixed plus what is not; never zero, since type 8 is in it (RFC 1071).
-        check = 0xFFFF - (template.icmp_sum + ident + seq + ones_sum(payload)) % 0xFFFF
+        check = 0xFFFF - ((template.icmp_sum + ident + seq + ones_sum(payload)) % 0xFFFF or 0xFFFF)
         if template.middle:
             number = template.ident = (template.ident + 1) & 0xFFFF
             header = template.head + _pack4(
@@ -117,19 +119,25 @@ class EchoOutput:
             return path
         # Header and data stay two parts: the data may be large, and the caller's to share among its probes.
         if len(dst) == 4:
-            protocol = ipv4.PROTO_ICMP
-            message = icmp.encode_echo(ident, seq, payload)
+            protocol, type_, pseudo = ipv4.PROTO_ICMP, icmp.ECHO, 0
         else:
-            protocol = ipv6.PROTO_ICMPV6
-            message = icmp6.encode_echo(path.src, dst, ident, seq, payload)
-        parts = (message[:8], payload)
+            protocol, type_ = ipv6.PROTO_ICMPV6, icmp6.ECHO
+            pseudo = pseudo_header_sum(path.src, dst, protocol, 8 + len(payload))
+        check = 0xFFFF - (((type_ << 8) + pseudo + ident + seq + ones_sum(payload)) % 0xFFFF or 0xFFFF)
+        parts = (_pack_header(type_, 0, check, ident, seq), payload)
         result = self._output.send_on(path, protocol, dst, parts, now, options, token)
         if not result:
             self._remember(path, dst, len(payload), now, options)
         return result
 
     def _remember(self, path: Path, dst: bytes, length: int, now: Ns, options: IpOptions) -> None:
-        """Keep a template where the next packet will look like this one."""
+        """Keep a template where the next packet will look like this one: from the second packet on, or a sweep would
+        make 65,000 for nothing."""
+        if dst not in self._seen:
+            if len(self._seen) >= self._node.config.template_limit:
+                self._seen.clear()
+            self._seen.add(dst)
+            return
         iface = path.iface
         size = (28 if len(dst) == 4 else 48) + length
         if path.kind != UNICAST or options.options or size > (path.mtu if options.df == "probe" else path.path_mtu):

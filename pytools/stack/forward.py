@@ -42,6 +42,8 @@ class Forwarder:
     def forward(self, packet: Packet, now: Ns) -> str | None:
         """Take a packet for somebody else. The checks are in the order of RFC 1812 5.2.1 and 5.3.1."""
         if not packet.link_unicast or not _may_cross(packet):
+            if packet.family == 6 and is_link_local(packet.src) and not is_link_local(packet.dst):
+                self._errors.report(packet, icmp6.UNREACHABLE, icmp6.BEYOND_SCOPE, now)
             return DropReason.IP_INADDRERRORS
         if packet.ttl <= 1:
             time_exceeded = icmp.TIME_EXCEEDED if packet.family == 4 else icmp6.TIME_EXCEEDED
@@ -60,6 +62,21 @@ class Forwarder:
         if path.iface is packet.iface:
             self._redirect(packet, path, now)
         return self._forward4(packet, path, now) if packet.family == 4 else self._forward6(packet, path, now)
+
+    def forward_routed(self, packet: Packet, now: Ns) -> str | None:
+        """Take the next hop of a source route that leads through us (RFC 791 3.1, RFC 1122 3.3.5)."""
+        hop = ipv4_options.source_route_hop(packet.options, packet.dst)
+        if hop is None or not self._node.config.forwarding:
+            self._errors.report(packet, icmp.UNREACHABLE, icmp.SOURCE_ROUTE_FAILED, now)
+            return DropReason.IP_SOURCE_ROUTE
+        options, dst = hop
+        octets = bytearray(packet.data[packet.start : packet.end])
+        octets[16:20] = dst
+        octets[20 : 20 + len(options)] = options
+        _refresh_checksum(octets)
+        packet.data, packet.offset, packet.end = bytes(octets), packet.offset - packet.start, len(octets)
+        packet.start, packet.dst, packet.options = 0, dst, options
+        return self.forward(packet, now)
 
     def on_undeliverable(self, packet: Transmit, iface: Interface, now: Ns) -> None:
         """A packet that we sent on found no neighbour: tell its source (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
@@ -119,9 +136,7 @@ class Forwarder:
         except ipv4_options.OptionError:
             return
         octets[20 : 20 + len(marked)] = marked
-        octets[10:12] = b"\0\0"
-        header_length = (octets[0] & 15) << 2
-        octets[10:12] = checksum.checksum(octets[:header_length]).to_bytes(2, "big")
+        _refresh_checksum(octets)
 
     def _forward6(self, packet: Packet, path: Path, now: Ns) -> str | None:
         if packet.end - packet.start > path.mtu:
@@ -139,6 +154,12 @@ class Forwarder:
         if any(packet.src in own.network and path.next_hop in own.network for own in packet.iface.usable(4)):
             gateway = int.from_bytes(path.next_hop, "big")
             self._errors.report(packet, icmp.REDIRECT, icmp.REDIRECT_HOST, now, gateway)
+
+
+def _refresh_checksum(octets: bytearray) -> None:
+    """Make the sum of an IPv4 header right after a change of options."""
+    octets[10:12] = b"\0\0"
+    octets[10:12] = checksum.checksum(octets[: (octets[0] & 15) << 2]).to_bytes(2, "big")
 
 
 def _may_cross(packet: Packet) -> bool:

@@ -23,6 +23,7 @@ from pytools.wire.quoted import Quoted
 
 _DAY: Final = 86_400 * SECOND
 _TIMESTAMP_LENGTH: Final = 20
+_SETTINGS_LIMIT: Final = 64
 
 OnError = Callable[[IcmpError, Ns], str | None]
 OnMessage = Callable[[Packet, IcmpMessage, Ns], str | None]
@@ -31,13 +32,23 @@ OnMessage = Callable[[Packet, IcmpMessage, Ns], str | None]
 class Icmp:
     """ICMP of one stack. `messages6` are the ICMPv6 types that others take: neighbour discovery, MLD."""
 
-    __slots__ = ("_destinations", "_idents", "_node", "_output", "messages6", "on_error", "on_redirect")
+    __slots__ = (
+        "_destinations",
+        "_idents",
+        "_node",
+        "_output",
+        "_reply_settings",
+        "messages6",
+        "on_error",
+        "on_redirect",
+    )
 
     def __init__(self, node: Node, output: IpOutput, destinations: Destinations) -> None:
         self._node = node
         self._output = output
         self._destinations = destinations
         self._idents: set[int] = set()
+        self._reply_settings: dict[tuple[bytes | None, int], IpOptions] = {}
         self.on_error: dict[int, OnError] = {}
         """By protocol of the quoted packet: whose errors these are."""
         self.on_redirect: Callable[[bytes, bytes, Packet, Ns], str | None] = _no_redirects
@@ -159,10 +170,21 @@ class Icmp:
         dst, options = packet.src, b""
         if packet.options and src is not None:
             options, dst = self._reflected(packet, src, now)
-        settings = IpOptions(src=src, tos=packet.tos, df="dont", options=options)
+        settings = self._settings(src, packet.tos, options)
         self._output.send(ipv4.PROTO_ICMP, dst, (answer,), now, settings)
         self._trace_answer(packet, message, now)
         return None
+
+    def _settings(self, src: bytes | None, tos: int, options: bytes) -> IpOptions:
+        """What a reply is sent with; the same object for the same, since the way out remembers by it."""
+        if options:
+            return IpOptions(src=src, tos=tos, df="dont", options=options)
+        settings = self._reply_settings.get((src, tos))
+        if settings is None:
+            if len(self._reply_settings) >= _SETTINGS_LIMIT:
+                self._reply_settings.clear()
+            settings = self._reply_settings[src, tos] = IpOptions(src=src, tos=tos, df="dont")
+        return settings
 
     def _reflected(self, packet: Packet, src: bytes, now: Ns) -> tuple[bytes, bytes]:
         """Options and destination of a reply; what is full or malformed stays out of the way."""
@@ -186,7 +208,10 @@ class Icmp:
             src = packet.iface.source_for(packet.src)
             if not config.answer_multicast_echo6 or src is None:
                 return DropReason.ICMP_BROADCAST
-        options = IpOptions(src=src, tos=packet.tos, port=_zone(packet))
+        if (zone := _zone(packet)) is None:
+            options = self._settings(src, packet.tos, b"")
+        else:
+            options = IpOptions(src=src, tos=packet.tos, port=zone)
         payload = bytes(packet.data[packet.offset + 8 : packet.end])
         answer = icmp6.encode_echo(src or b"", packet.src, message.ident, message.seq, payload, icmp6.ECHO_REPLY)
         self._output.send(ipv6.PROTO_ICMPV6, packet.src, (answer,), now, options)

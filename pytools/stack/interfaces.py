@@ -193,6 +193,10 @@ class Interface:
             return None
         return max(candidates, key=lambda a: _preference6(a.address, dst)).address
 
+    def chooses_source6(self) -> bool:
+        """Whether RFC 6724 has several addresses to choose from for one destination or the other."""
+        return sum(not is_link_local(own.address) for own in self.usable(6)) > 1
+
     def _source4(self, dst: bytes) -> bytes | None:
         best: Address | None = None
         for candidate in self.usable(4):

@@ -11,6 +11,7 @@ from typing import Final
 
 from pytools.engine import RxMeta
 from pytools.errors import DecodeError
+from pytools.stack.forward import Forwarder
 from pytools.stack.icmp_errors import IcmpErrors
 from pytools.stack.interfaces import TENTATIVE, Interface
 from pytools.stack.node import Node
@@ -19,7 +20,7 @@ from pytools.stack.reassembly import Datagram, Reassembly
 from pytools.trace.drop import DropReason
 from pytools.units import Ns
 from pytools.wire import icmp, icmp6, ipv4, ipv4_options, ipv6
-from pytools.wire.addr import BROADCAST4, is_link_local
+from pytools.wire.addr import BROADCAST4, is_link_local, is_loopback
 
 OnPacket = Callable[[Packet, Ns], str | None]
 
@@ -32,13 +33,13 @@ _SHORTEST: Final = {ipv4.PROTO_TCP: 20, ipv4.PROTO_UDP: 8, ipv6.PROTO_ICMPV6: 8}
 class IpInput:
     """The way in. `handlers4` and `handlers6` are the protocols above, by number."""
 
-    __slots__ = ("_errors", "_node", "_packet", "_reassembly", "forward", "handlers4", "handlers6")
+    __slots__ = ("_errors", "_forwarder", "_node", "_packet", "_reassembly", "handlers4", "handlers6")
 
-    def __init__(self, node: Node, reassembly: Reassembly, errors: IcmpErrors, forward: OnPacket) -> None:
+    def __init__(self, node: Node, reassembly: Reassembly, errors: IcmpErrors, forwarder: Forwarder) -> None:
         self._node = node
         self._reassembly = reassembly
         self._errors = errors
-        self.forward = forward
+        self._forwarder = forwarder
         self.handlers4: dict[int, OnPacket] = {}
         self.handlers6: dict[int, OnPacket] = {}
         self._packet = Packet()
@@ -90,10 +91,10 @@ class IpInput:
         if not ipv4.header_checksum_ok(data, start, header.header_length):
             return DropReason.IP_CSUM
         src, dst = header.src, header.dst
-        if not 0 < src[0] < 224 or src[0] == 127 or src in iface.broadcasts:
-            refused = self._odd_source4(src, dst, iface)
-            if refused:
-                return refused
+        if (
+            not 0 < src[0] < 224 or src[0] == 127 or src in iface.broadcasts or src in iface.addresses
+        ) and not self._odd_source(packet, src):
+            return DropReason.IP_INVALID_SOURCE
         packet.family = 4
         packet.header = header
         packet.src = src
@@ -113,11 +114,14 @@ class IpInput:
             return DropReason.UNICAST_IN_L2_MULTICAST
         return self._for_us4(packet, now)
 
-    def _odd_source4(self, src: bytes, dst: bytes, iface: Interface) -> str | None:
-        """RFC 1122 3.2.1.3: sources that can't be a host's; 127/8 is one on `lo` only."""
-        if src[0] == 127 and iface.loopback:
-            return None
-        return DropReason.IP_INVALID_SOURCE
+    def _odd_source(self, packet: Packet, src: bytes) -> bool:
+        """Whether a source that no other host has may be right (RFC 1122 3.2.1.3): ours or 127/8, not from a wire."""
+        iface = packet.iface
+        own = iface.addresses.get(src)
+        if own is not None:
+            # Without a link source it is our own packet, looped back, or one on `lo`.
+            return own.shared or not packet.link_src
+        return is_loopback(src) and iface.loopback
 
     def _not_mine4(self, packet: Packet, now: Ns) -> str | None:
         """Broadcast, multicast, another port's address, or somebody else's."""
@@ -141,7 +145,7 @@ class IpInput:
             return for_us(packet, now) if packet.link_unicast else DropReason.UNICAST_IN_L2_MULTICAST
         if config.forwarding:
             packet.shared = False
-            return self.forward(packet, now)
+            return self._forwarder.forward(packet, now)
         return DropReason.NOT_OUR_FLOW if packet.shared else DropReason.IP_INADDRERRORS
 
     def _kernel_listens(self, iface: Interface) -> bool:
@@ -150,8 +154,10 @@ class IpInput:
 
     def _for_us4(self, packet: Packet, now: Ns) -> str | None:
         """Options, fragments, protocol."""
-        if packet.options and (refused := self._check_options(packet, now)):
-            return refused
+        if packet.options:
+            verdict = self._check_options(packet, now)
+            if verdict is not _FOR_US:
+                return verdict
         header = packet.header
         if header.more_fragments or header.fragment_offset:
             return self._fragment4(packet, header, now)
@@ -161,17 +167,24 @@ class IpInput:
         return self._no_protocol(packet, now)
 
     def _check_options(self, packet: Packet, now: Ns) -> str | None:
-        """Malformed options earn a Parameter Problem (RFC 1122 3.2.1.8, 3.2.2.5), source routes silence."""
+        """Malformed options earn a Parameter Problem, source routes silence or the next hop (RFC 1122 3.2.1.8, 3.2.2.5).
+
+        Returns _FOR_US if the packet is at its end.
+        """
         try:
             options = ipv4_options.parse(packet.options)
         except ipv4_options.OptionError as problem:
             self._node.detail = str(problem)
             self._errors.report(packet, icmp.PARAMETER_PROBLEM, 0, now, problem.pointer << 24)
             return DropReason.IP_OPTION
-        routed = any(option.kind in _SOURCE_ROUTES for option in options)
-        if routed and not self._node.config.accept_source_route and not packet.shared:
+        route = next((o for o in options if o.kind in _SOURCE_ROUTES and isinstance(o, ipv4_options.RouteOption)), None)
+        if route is None or packet.shared:
+            return _FOR_US
+        if not self._node.config.accept_source_route:
             return DropReason.IP_SOURCE_ROUTE
-        return None
+        if route.remaining:
+            return self._forwarder.forward_routed(packet, now)
+        return _FOR_US
 
     def _fragment4(self, packet: Packet, header: ipv4.Ipv4Header, now: Ns) -> str | None:
         piece = bytes(packet.data[packet.offset : packet.end])
@@ -181,7 +194,7 @@ class IpInput:
         if header.protocol == ipv4.PROTO_TCP and (first == 8 or (not first and len(piece) < 20)):
             # RFC 1858 3: no honest stack cuts a TCP header in two.
             return DropReason.FRAG_LENGTH
-        key = (packet.src, packet.dst, header.ident, header.protocol, packet.iface.index)
+        key = (packet.src, packet.dst, header.ident, header.protocol, 0)
         head = bytes(packet.data[packet.start : packet.offset])
         found = self._reassembly.add(key, first, piece, more, head, packet, now)
         if not isinstance(found, Datagram):
@@ -217,6 +230,8 @@ class IpInput:
             return DropReason.IP_INHDR
         src, dst = header.src, header.dst
         if (src[0] == 0xFF or not src[0]) and self._bad_source6(src, iface):
+            return DropReason.IP_INVALID_SOURCE
+        if src in iface.addresses and not self._odd_source(packet, src):
             return DropReason.IP_INVALID_SOURCE
         packet.family = 6
         packet.header = header
@@ -302,7 +317,8 @@ class IpInput:
         if not fragment.offset and not self._has_whole_chain(packet, fragment):
             self._problem6(packet, _INCOMPLETE_CHAIN, 0, now)
             return DropReason.IPV6_BAD_EXTHDR
-        key = (packet.src, packet.dst, fragment.ident, 0, packet.iface.index)
+        zone = packet.iface.index if is_link_local(packet.src) else 0
+        key = (packet.src, packet.dst, fragment.ident, 0, zone)
         head = self._head6(packet, fragment) if not fragment.offset else b""
         found = self._reassembly.add(key, fragment.offset, piece, fragment.more, head, packet, now)
         if not isinstance(found, Datagram):
@@ -368,5 +384,6 @@ class IpInput:
 
 
 _SOURCE_ROUTES: Final = frozenset((ipv4_options.LOOSE_SOURCE_ROUTE, ipv4_options.STRICT_SOURCE_ROUTE))
+_FOR_US: Final = "for us"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LOOPBACK6: Final = bytes(15) + b"\1"

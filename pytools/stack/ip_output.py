@@ -22,6 +22,8 @@ from pytools.wire import ipv4, ipv4_options, ipv6
 from pytools.wire.addr import BROADCAST4, is_link_local, is_multicast
 
 LOOPBACK_MTU: Final = 65535
+_WAYS_LIMIT: Final = 64
+"""Sets of options whose ways are remembered."""
 MIN_MTU4: Final = 68
 
 
@@ -40,10 +42,22 @@ class Path:
         self.path_mtu = path_mtu
 
 
+class _Way:
+    """What all destinations of one route have in common, for one set of options."""
+
+    __slots__ = ("gateway", "iface", "mtu", "src")
+
+    def __init__(self, path: Path, route: Route) -> None:
+        self.iface = path.iface
+        self.src = path.src
+        self.gateway = route.gateway
+        self.mtu = path.mtu
+
+
 class IpOutput:
     """The way out for both families."""
 
-    __slots__ = ("_destinations", "_idents", "_neighbors", "_node", "_routes")
+    __slots__ = ("_destinations", "_idents", "_neighbors", "_node", "_routes", "_ways", "_ways_generation")
 
     def __init__(self, node: Node, routes: RouteTable, neighbors: Neighbors, destinations: Destinations) -> None:
         self._node = node
@@ -51,11 +65,16 @@ class IpOutput:
         self._neighbors = neighbors
         self._destinations = destinations
         self._idents = Identifications(node.rng)
+        self._ways: dict[IpOptions, dict[Route, _Way]] = {}
+        self._ways_generation = -1
 
     # --- where to -----------------------------------------------------------------------------------------------------
 
     def path(self, dst: bytes, now: Ns, options: IpOptions = DEFAULT_OPTIONS) -> Path | int:
         """The way to `dst`, or the errno that a sender gets."""
+        path = self._known_path(dst, now, options)
+        if path is not None:
+            return path
         if options.src is not None and not self._may_send_from(options.src, options.port):
             return errno.EADDRNOTAVAIL
         if is_multicast(dst) or dst == BROADCAST4:
@@ -64,6 +83,37 @@ class IpOutput:
         if own is not None and not own.shared and (options.port is None or options.port == own.iface.index):
             return Path(own.iface, dst, options.src or dst, LOCAL, LOOPBACK_MTU, LOOPBACK_MTU)
         return self._path_to_one(dst, options, now)
+
+    def _known_path(self, dst: bytes, now: Ns, options: IpOptions) -> Path | None:
+        """A unicast destination of a route that was used before with these options: a sweep spends its time here."""
+        node = self._node
+        if self._ways_generation != node.generation:
+            self._ways.clear()
+            self._ways_generation = node.generation
+            return None
+        ways = self._ways.get(options)
+        if ways is None or (dst[0] >= 224 and (len(dst) == 4 or dst[0] == 255)):
+            return None
+        route = self._routes.lookup(dst, options.port)
+        way = ways.get(route) if route is not None else None
+        if way is None or dst in node.own or dst in way.iface.broadcasts or self._destinations.get(dst, now):
+            return None
+        return Path(way.iface, way.gateway or dst, way.src, UNICAST, way.mtu, way.mtu)
+
+    def _keep_way(self, path: Path, route: Route, options: IpOptions) -> None:
+        """Remember a route's way if it is the same for all its destinations."""
+        if options.gateway is not None or options.dontroute or path.path_mtu != path.mtu or path.kind != UNICAST:
+            return
+        if (
+            len(path.src) == 16
+            and options.src is None
+            and route.network.prefix_len < 64
+            and path.iface.chooses_source6()
+        ):
+            return
+        if len(self._ways) >= _WAYS_LIMIT:
+            self._ways.clear()
+        self._ways.setdefault(options, {})[route] = _Way(path, route)
 
     def _may_send_from(self, src: bytes, port: int | None) -> bool:
         """RFC 1122 3.2.1.3: never from an address that isn't ours."""
@@ -114,29 +164,39 @@ class IpOutput:
         mtu = iface.mtu if len(dst) == 4 else iface.mtu6
         if route is not None and route.mtu:
             mtu = min(mtu, route.mtu)
-        return Path(iface, next_hop, source, kind, mtu, self._path_mtu(dst, next_hop, mtu, now))
+        path = Path(iface, next_hop, source, kind, mtu, self._path_mtu(dst, next_hop, mtu, now))
+        if route is not None and next_hop == (route.gateway or dst):
+            self._keep_way(path, route, options)
+        return path
 
     def _hop(self, dst: bytes, options: IpOptions, now: Ns) -> tuple[Interface, bytes, Route | None] | int:
         """Port, next hop and route for a unicast destination."""
         interfaces = self._node.interfaces
+        direct = options.dontroute or options.gateway is not None
         wanted = options.gateway or dst
-        route = self._routes.lookup(wanted, options.port, options.dontroute)
-        if options.gateway is not None or options.dontroute or route is None:
-            port = options.port if options.port is not None else (route.port if route else None)
-            if port is None or port not in interfaces or (route is None and not options.gateway):
-                # A zone names the link even where no route leads there (RFC 4007 6).
-                if port in interfaces and is_link_local(dst):
-                    return interfaces[port], dst, None
-                return errno.ENETUNREACH
-            return interfaces[port], wanted, route
+        route = self._routes.lookup(wanted, options.port, direct)
+        if route is None:
+            return self._hop_without_route(wanted, options)
         if route.kind != "unicast":
             return ROUTE_ERRNO.get(route.kind, errno.ENETUNREACH)
+        if route.port not in interfaces:
+            return errno.ENETUNREACH
+        if direct:
+            return interfaces[route.port], wanted, route
         learned = self._destinations.get(dst, now)
         if learned is not None and learned.gateway is not None and learned.port in interfaces:
             return interfaces[learned.port], learned.gateway, route
-        if route.port not in interfaces:
-            return errno.ENETUNREACH
         return interfaces[route.port], route.gateway or dst, route
+
+    def _hop_without_route(self, wanted: bytes, options: IpOptions) -> tuple[Interface, bytes, None] | int:
+        """Who names the port is believed: the destination is on its link, as Linux assumes for IPv4.
+
+        In IPv6 that holds for a link-local address, whose zone the port is (RFC 4007 6), and for a named gateway.
+        """
+        iface = self._node.interfaces.get(options.port) if options.port is not None else None
+        if iface is not None and (len(wanted) == 4 or is_link_local(wanted) or options.gateway is not None):
+            return iface, wanted, None
+        return errno.ENETUNREACH
 
     def _any_source(self, dst: bytes) -> bytes | None:
         """A port without an address of its own borrows one (RFC 1122 3.3.4.3; unnumbered links)."""

@@ -29,6 +29,8 @@ HOP_LIMIT: Final = 255
 
 def check(packet: Packet, message: IcmpMessage) -> str | None:
     """What holds for every discovery message (RFC 4861 6.1, 7.1, 8.1; RFC 6980): the DropReason, or None."""
+    if not packet.iface.ethernet:
+        return DropReason.ND_NOT_FOR_US
     if packet.ttl != HOP_LIMIT:
         return DropReason.IPV6_NDISC_HOP_LIMIT
     if message.code:

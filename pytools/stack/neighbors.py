@@ -170,6 +170,8 @@ class Neighbors:
         """Enter a neighbour by hand: never asked for, never forgotten."""
         neighbor = iface.neighbors.get(address) or Neighbor(iface, address, "", now)
         iface.neighbors[address] = neighbor
+        if neighbor.state != PERMANENT:
+            iface.busy_count += 1
         self._set_mac(neighbor, mac)
         self._settle(neighbor, PERMANENT, "by hand", now)
 
@@ -190,9 +192,8 @@ class Neighbors:
 
     def _make_room(self, iface: Interface, now: Ns) -> bool:
         """Throw out a good part of what nobody used since the last time (second chance), so that the cost spreads."""
-        limit = self._node.config.neighbor_limit
-        wanted = max(1, limit // 4)
-        if len(iface.neighbors) - iface.busy_count < wanted and iface.busy_count >= limit - 1:
+        wanted = max(1, self._node.config.neighbor_limit // 16)
+        if len(iface.neighbors) - iface.busy_count < wanted:
             return False
         for spare_used in (True, False):
             for neighbor in list(iface.neighbors.values()):
@@ -205,9 +206,7 @@ class Neighbors:
                 wanted -= 1
                 if not wanted:
                     return True
-            if len(iface.neighbors) < limit:
-                return True
-        return False
+        return True
 
     def _drop_entry(self, neighbor: Neighbor) -> None:
         """Out of the table; whoever still holds the object must look it up again."""
@@ -298,6 +297,8 @@ class Neighbors:
         queue: list[Any] = neighbor.queue or []
         neighbor.queue = None
         neighbor.iface.queued_count -= len(queue)
+        if neighbor.state == PERMANENT:
+            neighbor.iface.busy_count -= 1
         self._set_state(neighbor, FAILED, why, now)
         self._drop_entry(neighbor)
         if neighbor.watched:

@@ -15,7 +15,7 @@ from pytools.trace.events import FragmentQueued, Reassembled, ReassemblyTimedOut
 from pytools.units import NEVER, Ns
 
 Key = tuple[bytes, bytes, int, int, int]
-"""Source, destination, Identification, protocol (0 in IPv6: RFC 8200 matches without it), port index."""
+"""Source, destination, Identification, protocol (0 in IPv6: RFC 8200 matches without it), zone of the source."""
 
 MAX_LENGTH: Final = 65535
 _OVERHEAD: Final = 160
@@ -38,12 +38,14 @@ class Datagram:
         "held",
         "key",
         "pieces",
+        "port",
         "starts",
         "total",
     )
 
-    def __init__(self, key: Key, expires_at: Ns) -> None:
+    def __init__(self, key: Key, port: int, expires_at: Ns) -> None:
         self.key = key
+        self.port = port
         self.expires_at = expires_at
         self.starts: list[int] = []
         self.pieces: list[bytes] = []
@@ -95,7 +97,7 @@ class Reassembly:
         """
         datagram = self._datagrams.get(key)
         if datagram is None:
-            datagram = self._open(key, now)
+            datagram = self._open(key, packet.iface.index, now)
         elif datagram.dead:
             return DropReason.FRAG_OVERLAP
         refused = self._enter(datagram, first, piece, more, packet)
@@ -104,6 +106,8 @@ class Reassembly:
         if not first:
             datagram.head = head
             datagram.first = snapshot(packet)
+            datagram.charge += packet.end - packet.start
+            self.octets += packet.end - packet.start
         if (emit := self._node.trace.ip) is not None:
             emit(FragmentQueued(now, key[0], key[1], key[2], first, first + len(piece), more))
         if datagram.held == datagram.total:
@@ -111,10 +115,10 @@ class Reassembly:
         self._bound(datagram, now)
         return None
 
-    def _open(self, key: Key, now: Ns) -> Datagram:
+    def _open(self, key: Key, port: int, now: Ns) -> Datagram:
         if len(self._datagrams) >= self._node.config.reassembly_datagrams:
             self._evict(next(iter(self._datagrams.values())), DropReason.FRAG_MEMORY, now)
-        datagram = self._datagrams[key] = Datagram(key, now + self._node.config.reassembly_timeout_ns)
+        datagram = self._datagrams[key] = Datagram(key, port, now + self._node.config.reassembly_timeout_ns)
         if self.due_at == NEVER:
             self._node.deadlines.arm(self, datagram.expires_at, self._due)
         return datagram
@@ -179,7 +183,7 @@ class Reassembly:
     def _evict(self, datagram: Datagram, reason: str, now: Ns) -> None:
         self._remove(datagram)
         if not datagram.dead:
-            self._node.discard(reason, datagram.key[4], f"{datagram.held} octets held", now)
+            self._node.discard(reason, datagram.port, f"{datagram.held} octets held", now)
 
     def _remove(self, datagram: Datagram) -> None:
         del self._datagrams[datagram.key]
@@ -200,7 +204,7 @@ class Reassembly:
             if (emit := self._node.trace.ip) is not None:
                 src, dst, ident, _, _ = datagram.key
                 emit(ReassemblyTimedOut(now, src, dst, ident, datagram.held))
-            self._node.discard(DropReason.FRAG_REASM_TIMEOUT, datagram.key[4], "", now)
+            self._node.discard(DropReason.FRAG_REASM_TIMEOUT, datagram.port, "", now)
             if datagram.first is not None:
                 self.on_timeout(datagram.first, now)
 

@@ -8,8 +8,18 @@ This file puts the pieces together and is the front door; what each protocol doe
 
 import errno
 from random import Random
+from struct import Struct
 
-from pytools.engine import PACKET_OTHERHOST, PACKET_OUTGOING, EngineEvent, Port, RxMeta, Transmit
+from pytools.engine import (
+    PACKET_BROADCAST,
+    PACKET_MULTICAST,
+    PACKET_OTHERHOST,
+    PACKET_OUTGOING,
+    EngineEvent,
+    Port,
+    RxMeta,
+    Transmit,
+)
 from pytools.errors import DecodeError, LocalProtocolError
 from pytools.stack.addresses import Addresses
 from pytools.stack.arp import Arp
@@ -42,6 +52,8 @@ from pytools.wire.addr import ALL_ROUTERS
 
 _VLAN_ID = 0xFFF
 _LOOPBACK_META = RxMeta()
+_UNTAGGED = frozenset((ethernet.ETHERTYPE_IPV4, ethernet.ETHERTYPE_IPV6, ethernet.ETHERTYPE_ARP))
+_unpack_ethernet = Struct("!6s6sH").unpack_from
 
 
 class Stack:
@@ -82,7 +94,7 @@ class Stack:
         self._udp = Udp(node, self._output, self._errors)
         self._echo = EchoOutput(node, self._output)
         self._forwarder = Forwarder(node, self._routes, self._output, self._errors)
-        self._input = IpInput(node, self._reassembly, self._errors, self._forwarder.forward)
+        self._input = IpInput(node, self._reassembly, self._errors, self._forwarder)
         self._on_ip = self._input.on_ip
         self._connect()
 
@@ -103,6 +115,7 @@ class Stack:
         )
         self._addresses.on_group = self._groups.on_change
         self._neighbors.on_failure = self._on_unresolved
+        self._neighbors.on_gone = self._on_gone
 
     # --- set-up -------------------------------------------------------------------------------------------------------
 
@@ -286,7 +299,8 @@ class Stack:
         elif meta.packet_type == PACKET_OUTGOING:
             reason = DropReason.OWN_FRAME
         else:
-            reason = self._on_ip(frame, 0, iface, b"", True, meta, now)
+            unicast = meta.packet_type not in (PACKET_BROADCAST, PACKET_MULTICAST)
+            reason = self._on_ip(frame, 0, iface, b"", unicast, meta, now)
         if reason is None:
             self.accepted += 1
         else:
@@ -296,14 +310,20 @@ class Stack:
 
     def _on_ethernet(self, frame: memoryview, iface: Interface, meta: RxMeta, now: Ns) -> str | None:
         """Ethernet and VLAN: is the frame for this port at all, and which protocol is in it (RFC 894, 802.1Q)."""
-        try:
-            header = ethernet.decode(frame)
-        except DecodeError as problem:
-            self._node.detail = str(problem)
+        if len(frame) < ethernet.HEADER_LENGTH:
+            self._node.detail = "Ethernet header cut short"
             return DropReason.ETHERNET_HEADER
-        if (header.vlans or iface.vlan_ids) and _vlan_ids(header.vlans) != iface.vlan_ids:
-            return DropReason.VLAN_FILTER
-        dst, src, mac = header.dst, header.src, iface.mac
+        dst, src, ethertype = _unpack_ethernet(frame)
+        offset, mac = ethernet.HEADER_LENGTH, iface.mac
+        if ethertype not in _UNTAGGED or iface.vlan_ids:
+            try:
+                header = ethernet.decode(frame)
+            except DecodeError as problem:
+                self._node.detail = str(problem)
+                return DropReason.ETHERNET_HEADER
+            if _vlan_ids(header.vlans) != iface.vlan_ids:
+                return DropReason.VLAN_FILTER
+            ethertype, offset = header.ethertype, header.header_length
         if src == mac or meta.packet_type == PACKET_OUTGOING:
             return DropReason.OWN_FRAME
         if src[0] & 1:
@@ -312,13 +332,12 @@ class Stack:
         unicast = dst == mac
         if (not unicast and not dst[0] & 1) or meta.packet_type == PACKET_OTHERHOST:
             return DropReason.OTHERHOST
-        ethertype = header.ethertype
         if ethertype == ethernet.ETHERTYPE_IPV4:
-            return self._on_ip(frame, header.header_length, iface, src, unicast, meta, now, 4)
+            return self._on_ip(frame, offset, iface, src, unicast, meta, now, 4)
         if ethertype == ethernet.ETHERTYPE_IPV6:
-            return self._on_ip(frame, header.header_length, iface, src, unicast, meta, now, 6)
+            return self._on_ip(frame, offset, iface, src, unicast, meta, now, 6)
         if ethertype == ethernet.ETHERTYPE_ARP:
-            return self._arp.on_packet(frame, header.header_length, iface, dst, src, meta, now)
+            return self._arp.on_packet(frame, offset, iface, dst, src, meta, now)
         return DropReason.UNHANDLED_PROTO
 
     def on_deadline(self, now: Ns) -> None:
@@ -374,6 +393,11 @@ class Stack:
     def next_deadline(self) -> Ns:
         """When `on_deadline` is due, or NEVER."""
         return self._node.deadlines.next_at()
+
+    def _on_gone(self, neighbor: Neighbor, _now: Ns) -> None:
+        """A neighbour stopped answering: what a Redirect moved there goes back to its route (RFC 1122 3.3.1.5)."""
+        if len(self._destinations):
+            self._destinations.forget_gateway(neighbor.address)
 
     def _on_unresolved(self, neighbor: Neighbor, packet: Transmit, now: Ns) -> None:
         """A packet waited in vain for its neighbour: tell whoever sent it."""

@@ -109,14 +109,15 @@ class Udp:
         service = self._endpoints[port]
         if service is None:
             self._node.events.append(event)
-        elif (answer := service(event)) is not None:
+        elif packet.kind == UNICAST and (answer := service(event)) is not None:
             self._answer(packet, event, answer, now)
         return None
 
     def _answer(self, packet: Packet, event: UdpReceived, payload: bytes, now: Ns) -> None:
-        src = packet.dst if packet.kind == UNICAST else None
         zone = packet.iface.index if packet.src[:2] == b"\xfe\x80" else None
-        self.send(event.dst_port, event.src, event.src_port, payload, now, IpOptions(src=src, df="dont", port=zone))
+        self.send(
+            event.dst_port, event.src, event.src_port, payload, now, IpOptions(src=packet.dst, df="dont", port=zone)
+        )
 
     def _nobody(self, packet: Packet, now: Ns) -> str:
         """RFC 1122 4.1.3.1; the rules about broadcasts are the errors' own."""
