@@ -163,8 +163,7 @@ class Driver:
 
         Sends first what the engine was given since the last step.
         """
-        if self.flush():
-            self._fruitless = 0
+        self.flush()
         return self._turn(until)
 
     def _turn(self, until: Ns) -> bool:
