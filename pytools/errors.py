@@ -41,4 +41,8 @@ class ConnectionFailedError(PytoolsError):
 
 
 class LinkError(PytoolsError):
-    """The machine: no such interface, not permitted, interface down, write refused."""
+    """The machine: no such interface, not permitted, interface down, write refused. `errno` is the system's, or 0."""
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno

@@ -10,13 +10,17 @@ start with `pt<pid>`, so that parallel runs don't meet.
     02:00:00:09:00:01  ..:00:02           ..:00:01          ..:00:02  ..:01:01            ..:01:02
 
 IPv6 addresses are usable at once (no DAD), ICMP rate limits are off, and nobody answers for 10.9.0.99 and fd09::99.
+`nobody` runs Python without privileges on a copy of the package.
 """
 
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,12 +118,15 @@ def connect(left: Namespace, left_name: str, right: Namespace, right_name: str, 
     """A veth pair with 10.9.SUBNET.{1,2}/24 and fd09[:SUBNET]::{1,2}/64 on its ends."""
     left.ip(f"link add {left_name} type veth peer name {right_name} netns {right.name}")
     v6 = f"fd09:{subnet}::" if subnet else "fd09::"
-    for number, (side, name) in enumerate([(left, left_name), (right, right_name)], start=1):
+    ends = [(left, left_name, 1), (right, right_name, 2)]
+    for side, name, number in ends:
         side.ip(f"link set {name} address 02:00:00:09:{subnet:02x}:{number:02x}")
         side.sysctl(**{f"net__ipv6__conf__{name}__accept_dad": 0})
+        side.ip(f"link set {name} up")
+    # An IPv6 address works at once only if it comes after the carrier; else its route waits for a timer of a second.
+    for side, name, number in ends:
         side.ip(f"addr add 10.9.{subnet}.{number}/24 dev {name}")
         side.ip(f"addr add {v6}{number}/64 dev {name} nodad")
-        side.ip(f"link set {name} up")
 
 
 def _no_rate_limits(namespace: Namespace) -> None:
@@ -163,3 +170,55 @@ def routed(namespace: Callable[[str], Namespace]) -> Routed:
         side.ip(f"route add default via {v4}")
         side.ip(f"route add default via {v6}")
     return Routed(client, router, server)
+
+
+def _readable_by_all(path: Path) -> bool:
+    real = path.resolve()
+    return os.geteuid() != 0 or all(one.stat().st_mode & 0o001 for one in (real, *real.parents))
+
+
+class Nobody:
+    """Runs Python as uid 65534 (as ourselves, if we are not root), on a copy of the package that anyone can read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._prefix: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            self._prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        package = Path(__file__).parents[2] / "pytools"
+        shutil.copytree(package, directory / "pytools", ignore=shutil.ignore_patterns("__pycache__"))
+        self.python = next((one for one in (sys.executable, "/usr/bin/python3") if self._can_run(one)), "")
+
+    def _can_run(self, python: str) -> bool:
+        """Whether it starts and finds its own library (setpriv may reach a program that its user can't read)."""
+        program = "import sys, os; sys.exit(sys.version_info < (3, 11) or not os.access(sys.base_prefix, os.R_OK))"
+        if not _readable_by_all(Path(python)):
+            return False
+        return subprocess.run([*self._prefix, python, "-c", program], capture_output=True, check=False).returncode == 0
+
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line of `python ARGUMENTS`."""
+        return [*self._prefix, self.python, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """With the copy on the path and nothing written beside it."""
+        return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.directory), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run to the end; output is captured as text."""
+        options = {"capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(self.argv(*arguments), env=self.environment(), cwd=self.directory, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[Nobody]:
+    """An ordinary user."""
+    directory = Path(tempfile.mkdtemp(prefix="pytools-nobody-"))
+    directory.chmod(0o755)
+    try:
+        one = Nobody(directory)
+        if not one.python:
+            pytest.skip("needs a Python 3.11 that other users can run")
+        yield one
+    finally:
+        shutil.rmtree(directory)
