@@ -43,7 +43,7 @@ def format_duration(duration_ns: Ns) -> str:
 
 def icmp_words(family: int, type_: int, code: int) -> str:
     """An ICMP type and code in the words of the packet notation: `UNREACH host`, `TOO-BIG`, `type 77 code 3`."""
-    return (icmp if family == 4 else icmp6).name(type_, code)
+    return icmp.name(type_, code) if family == 4 else icmp6.name(type_, code)
 
 
 def _icmp(e: Any) -> str:
