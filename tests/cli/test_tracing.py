@@ -35,7 +35,7 @@ def test_text_goes_to_stderr_in_the_order_of_the_wire(capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()
-    assert [line[21] for line in lines] == list("><><")
+    assert [line[20] for line in lines] == list("><><")
     assert "ARP who-has 10.0.0.2 tell 10.0.0.10" in lines[0]
     assert "REPLY" in lines[3]
 
