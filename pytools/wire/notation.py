@@ -70,7 +70,7 @@ def header_lines(frame: bytes, link_type: int = ETHERNET) -> list[str]:
         try:
             header = ethernet.decode(frame)
         except DecodeError as error:
-            return [f"{_macs(frame)}malformed: {error}"]
+            return [f"{_macs(frame)}{_no_header(frame, error)}".rstrip()]
         lines.append(_link_line(header, len(frame)))
         at, ethertype = header.header_length, header.ethertype
     if ethertype in (0, ethernet.ETHERTYPE_IPV4, ethernet.ETHERTYPE_IPV6):
@@ -171,7 +171,7 @@ def _describe_ethernet(frame: bytes, bases: Bases) -> str:
     try:
         header = ethernet.decode(frame)
     except DecodeError as error:
-        return f"malformed: {error}" if len(frame) < 14 or _is_tagged(frame) else _describe_llc(frame)
+        return f"{_no_header(frame, error)} {_macs(frame)}".rstrip()
     if header.ethertype == ethernet.ETHERTYPE_ARP:
         return _describe_arp(frame, header)
     if header.ethertype in (ethernet.ETHERTYPE_IPV4, ethernet.ETHERTYPE_IPV6):
@@ -179,13 +179,11 @@ def _describe_ethernet(frame: bytes, bases: Bases) -> str:
     return f"ethertype 0x{header.ethertype:04x} len {len(frame) - header.header_length}"
 
 
-def _is_tagged(frame: bytes) -> bool:
-    return frame[12] << 8 | frame[13] >= 0x600
-
-
-def _describe_llc(frame: bytes) -> str:
-    """An 802.3 frame with a length: spanning tree and the like."""
-    return f"802.3 len {frame[12] << 8 | frame[13]} {_macs(frame)}".rstrip()
+def _no_header(frame: bytes, error: DecodeError) -> str:
+    """Why there is no Ethernet II header: an 802.3 frame with a length (spanning tree and the like), or a bad one."""
+    if len(frame) >= 14 and (length := frame[12] << 8 | frame[13]) < 0x600:
+        return f"802.3 len {length}"
+    return f"malformed: {error}"
 
 
 def _describe_arp(frame: bytes, link: ethernet.EthernetHeader) -> str:

@@ -2,11 +2,13 @@
 
 Grammar (a word in brackets may be missing):
 
-    FLAGS SEQ:END(LENGTH) [ack ACK] [win WINDOW] [urg POINTER] [<OPTION,OPTION...>]
+    FLAGS SEQ:END(LENGTH) [ack ACK] [win WINDOW] [urg POINTER] [<OPTION,OPTION,OPTION>]
 
     FLAGS    some of F S R P . U E W A in this order (the point is ACK, W is CWR, E is ECE, A is AE), or - for none
     OPTION   mss N | wscale N | sackOK | sack L:R L:R... | TS val N ecr N | nop | eol | uto Ns | uto Nmin
              FO [COOKIE] | md5 DIGEST | opt-KIND [VALUE] | bad [OCTETS]
+
+and <...>, which is read and never written, stands for any options.
 """
 
 import re
@@ -89,9 +91,12 @@ def _format_rare(kind: int, value: bytes) -> str:
 
 
 class SegmentNotation:
-    """What a line says of a segment; what it leaves out is None. `options` are octets, padded to a multiple of 4."""
+    """What a line says of a segment; what it leaves out is None. `options` are octets, padded to a multiple of 4.
 
-    __slots__ = ("ack", "flags", "length", "options", "seq", "urgent_pointer", "window")
+    With `any_options` the line says `<...>`, and `options` is None.
+    """
+
+    __slots__ = ("ack", "any_options", "flags", "length", "options", "seq", "urgent_pointer", "window")
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class SegmentNotation:
         window: int | None,
         urgent_pointer: int | None,
         options: bytes | None,
+        any_options: bool = False,
     ) -> None:
         self.flags = flags
         self.seq = seq
@@ -110,6 +116,7 @@ class SegmentNotation:
         self.window = window
         self.urgent_pointer = urgent_pointer
         self.options = options
+        self.any_options = any_options
 
 
 _SEGMENT: Final = (
@@ -127,10 +134,16 @@ def parse_segment(text: str, bases: Bases = (0, 0)) -> SegmentNotation:
     if seq + length & _MASK != end:
         raise ValueError(f"{text!r}: {seq}:{end} is not {length} octets")
     ack, win, urg = (None if match[name] is None else int(match[name]) for name in ("ack", "win", "urg"))
-    options = None if match["options"] is None else parse_options(match["options"], bases[1])
-    flags = sum(bit for letter, bit in _FLAGS if letter in match["flags"])
+    options, any_options = match["options"], match["options"] == "..."
     return SegmentNotation(
-        flags, seq + bases[0] & _MASK, length, None if ack is None else ack + bases[1] & _MASK, win, urg, options
+        sum(bit for letter, bit in _FLAGS if letter in match["flags"]),
+        seq + bases[0] & _MASK,
+        length,
+        None if ack is None else ack + bases[1] & _MASK,
+        win,
+        urg,
+        None if options is None or any_options else parse_options(options, bases[1]),
+        any_options,
     )
 
 
@@ -141,7 +154,7 @@ def parse_options(text: str, ack_base: int = 0) -> bytes:
 
 
 def _parse_option(text: str, ack_base: int) -> bytes:
-    name, *words = text.split()
+    name, *words = text.split() or ("",)
     try:
         if name == "nop" and not words:
             return b"\1"

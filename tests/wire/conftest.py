@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from .oracle import Some
+
 
 @pytest.fixture
 def volume(request: pytest.FixtureRequest) -> int:
@@ -18,3 +20,8 @@ def rng() -> random.Random:
     seed = int(os.environ.get("PYTOOLS_SEED", random.randrange(1 << 32)))
     print(f"PYTOOLS_SEED={seed}")
     return random.Random(seed)
+
+
+@pytest.fixture
+def some(rng: random.Random) -> Some:
+    return Some(rng)
