@@ -64,6 +64,7 @@ class Driver:
     """
 
     __slots__ = (
+        "_all_links",
         "_callbacks",
         "_clock",
         "_expects_input",
@@ -96,19 +97,30 @@ class Driver:
         self._clock = waiter.now
         self._on_event = on_event
         self._on_error = on_error
-        self._links = {port.index: link for link in links for port in link.ports}
-        self._receivers = {fileno: link for link in links for fileno in link.filenos()}
-        self._polled = tuple(link for link in links if not link.filenos())
-        """Links without a descriptor: looked at in each turn."""
+        self._all_links = links
         self._callbacks: dict[int, tuple[Callable[[], object], bool]] = {}
         self._held: dict[int, _Held] = {}
         self._more = False
         """The engine may have more to send than one flush takes."""
         self._fruitless = 0
         self._stopped = False
-        self._update_readable()
+        self.links_changed()
 
     # -- descriptors ---------------------------------------------------------------------------------------------------
+
+    def links_changed(self) -> None:
+        """Look at `links` and their ports again, because there are more or fewer of them.
+
+        A frame for a port that is not known yet has the same effect.
+        """
+        links = self._all_links
+        self._links = {port.index: link for link in links for port in link.ports}
+        self._receivers = {fileno: link for link in links for fileno in link.filenos()}
+        self._polled = tuple(link for link in links if not link.filenos())
+        """Links without a descriptor: looked at in each turn."""
+        for port in self._held.keys() - self._links.keys():
+            self._refuse(self._held.pop(port).transmit, self._clock(), OSError(ENODEV, "No such port"))
+        self._update_readable()
 
     def watch(self, fileno: int, callback: Callable[[], object], *, passive: bool = False) -> None:
         """Call `callback()` when `fileno` is readable; it must read.
@@ -252,7 +264,11 @@ class Driver:
             if (transmit := poll_transmit(at)) is None:
                 return moved
             port = transmit.port
-            if (link := links.get(port)) is None or port in self._held:
+            if (link := links.get(port)) is None:
+                self.links_changed()
+                links = self._links
+                link = links.get(port)
+            if link is None or port in self._held:
                 error = OSError(ENODEV, "No such port") if link is None else OSError(ENOBUFS, "The port is full")
                 self._refuse(transmit, at, error)
                 moved = True

@@ -127,6 +127,28 @@ def test_a_frame_for_a_port_that_does_not_exist_is_refused() -> None:
     assert bench.engine.log == [("transmitted", "t", 0, None, ENODEV)]
 
 
+def test_a_port_that_was_added_later_is_found() -> None:
+    bench = Bench()
+    bench.driver.step(0)
+    bench.links.append(TestLink(bench.network, 1))
+    bench.engine.queue("a", port=1)
+    bench.driver.run()
+    assert bench.texts(1) == ["a"]
+    bench.links[1].arrive("b")
+    bench.driver.run()
+    assert bench.engine.log == [("frame", "b", 0, 0)]
+
+
+def test_a_frame_held_for_a_link_that_went_away_is_refused() -> None:
+    bench = Bench(ports=2)
+    bench.links[0].refuse = lambda now: False
+    bench.engine.queue("a", token="t")
+    bench.driver.step(0)
+    del bench.links[0]
+    bench.driver.links_changed()
+    assert bench.engine.log == [("transmitted", "t", 0, None, ENODEV)]
+
+
 @pytest.mark.parametrize("full", [False, OSError(EAGAIN, "Try again")])
 def test_a_full_port_keeps_one_frame_and_the_engine_is_asked_no_more(full: OSError | bool) -> None:
     bench = Bench()
