@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from pytools.engine import CHECKSUM_PARTIAL, RAW_IP
 from pytools.stack.interfaces import Interface
 from pytools.stack.ip_output import IpOutput
 from pytools.stack.node import Node
@@ -10,6 +11,7 @@ from pytools.trace.events import IcmpErrorSent, IcmpErrorSuppressed
 from pytools.units import SECOND, Ns
 from pytools.wire import icmp, icmp6, ipv4, ipv6
 from pytools.wire.addr import is_loopback, is_multicast, is_unspecified
+from pytools.wire.gso import complete_received
 
 QUOTE4: Final = 576
 """RFC 1812 4.3.2.3: as much of the packet as fits into an error of 576 octets."""
@@ -97,11 +99,13 @@ class IcmpErrors:
         path = self._output.path(packet.src, now, options)
         if isinstance(path, int):
             return
-        quote = packet.data[packet.start : packet.end]
+        quote = bytes(packet.data[packet.start : packet.end])
+        if packet.meta.checksum == CHECKSUM_PARTIAL:
+            quote = complete_received(quote, RAW_IP)  # as it would have come over a wire
         if family == 4:
-            message = icmp.encode(type_, code, info, bytes(quote[: QUOTE4 - 28]))
+            message = icmp.encode(type_, code, info, quote[: QUOTE4 - 28])
         else:
-            message = icmp6.encode(path.src, packet.src, type_, code, info, bytes(quote[: ipv6.MIN_MTU - 48]))
+            message = icmp6.encode(path.src, packet.src, type_, code, info, quote[: ipv6.MIN_MTU - 48])
         if (emit := self._node.trace.icmp) is not None:
             emit(IcmpErrorSent(now, family, packet.src, type_, code, _info_value(family, type_, code, info), ""))
         protocol = ipv4.PROTO_ICMP if family == 4 else ipv6.PROTO_ICMPV6
