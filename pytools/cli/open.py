@@ -66,6 +66,7 @@ class PathRequest:
         "interfaces",
         "later_targets",
         "link_layer",
+        "mac",
         "mark",
         "network",
         "ping_socket",
@@ -101,6 +102,7 @@ class PathRequest:
         link_layer: bool = False,
         promiscuous: bool = False,
         vlans: tuple[int, ...] = (),
+        mac: bytes = b"",
         tx_stamps: bool = False,
         seed: int | None = None,
         endless: bool = False,
@@ -132,6 +134,8 @@ class PathRequest:
         self.promiscuous = promiscuous
         self.vlans = vlans
         """TCIs that each frame carries."""
+        self.mac = mac
+        """Send from this MAC, and take what comes for it (b"": the interface's own)."""
         self.tx_stamps = tx_stamps
         self.seed = seed
         self.endless = endless

@@ -161,7 +161,7 @@ class HostPath(Path):
             raw = RawIpLink(interface, self._interest(()), **self._settings(index))
             self.links.append(raw)
             return raw.ports[0]
-        settings: dict[str, Any] = {"vlans": request.vlans, "promiscuous": request.promiscuous}
+        settings: dict[str, Any] = {"vlans": request.vlans, "promiscuous": request.promiscuous, "mac": request.mac}
         link = PacketLink(interface, self._interest(()), **settings, **self._settings(index))
         self.links.append(link)
         return link.ports[0]

@@ -31,6 +31,7 @@ class SimPath(Path):
         waiter = sim_waiter(topology.network, spec.pace, interactive=request.endless or _types(request))
         ident = Random(spec.seed).getrandbits(16)
         super().__init__(request, waiter, epoch_ns=EPOCH_NS, seed=spec.seed, ident=ident, trace=trace)
+        topology.port.mac = request.mac or topology.port.mac
         topology.configure(self.stack, self._addresses())
         self.links.append(topology.link)
 

@@ -10,9 +10,8 @@ from pytools.engine import Port
 from pytools.probe.arping_base import ArpingBase, Sending
 from pytools.probe.arping_events import ArpingAnswered, ArpingConflict, ArpingMissed
 from pytools.probe.arping_wire import Seen, Station, announcement, question
-from pytools.probe.statistics import Histogram, RttSum
 from pytools.stack.stack import Stack
-from pytools.units import NEVER, SECOND, US, Ns
+from pytools.units import NEVER, SECOND, Ns
 
 ASK: Final = "ask"
 DETECT: Final = "detect"
@@ -80,8 +79,6 @@ class ArpingEngine(ArpingBase):
         super().__init__(stack, port)
         self.target = target
         self.config = config
-        self.rtts = RttSum()
-        self.histogram = Histogram()
         self.macs: list[bytes] = []
         """Every MAC that answered, in order."""
         self._unicast_mac = config.target_mac
@@ -205,8 +202,7 @@ class ArpingEngine(ArpingBase):
         asked_mac = seen.asked_mac if seen.asked_mac != us.mac else b""
         self._events.append(ArpingAnswered(seen, self._seq, rtt_ns, asked_ip, asked_mac))
         if rtt_ns is not None:
-            self.rtts.add(rtt_ns // US)
-            self.histogram.add(rtt_ns)
+            self._measure(rtt_ns)
             kind = "duplicate" if self._answered_seq == self._seq else ""
             self._trace_answer(seen.now, self.target, self._seq, rtt_ns, kind)
 

@@ -17,7 +17,16 @@ class AcdEngine(ArpingBase):
     """
 
     def __init__(
-        self, stack: Stack, port: Port, address: bytes, mac: bytes, rng: Random, *, announce: bool, probe_count: int = 0
+        self,
+        stack: Stack,
+        port: Port,
+        address: bytes,
+        mac: bytes,
+        rng: Random,
+        *,
+        announce: bool,
+        probe_count: int = 0,
+        deadline_ns: Ns = 0,
     ) -> None:
         super().__init__(stack, port)
         self.address = address
@@ -33,6 +42,8 @@ class AcdEngine(ArpingBase):
         self._seq = 0
         self._sent_at: Ns = NEVER
         self._probing = True
+        self._deadline_ns = deadline_ns
+        self._ends_at: Ns = NEVER
         self._listen_for(address, self._us)
 
     @property
@@ -44,14 +55,21 @@ class AcdEngine(ArpingBase):
 
     def _begin(self, now: Ns) -> None:
         """Wait at random first, so that hosts switched on together don't probe in step."""
+        if self._deadline_ns:
+            self._ends_at = now + self._deadline_ns
         longest = self._config.probe_wait_ns if len(self.address) == 4 else self._config.dad_delay_ns
-        self._next_at = now + round(self._rng.uniform(0, longest))
+        self._wait(now, round(self._rng.uniform(0, longest)))
+
+    def _wait(self, now: Ns, duration_ns: Ns) -> None:
+        self._next_at = min(now + duration_ns, self._ends_at)
 
     def _on_due(self, now: Ns) -> None:
-        if self._probes_left:
+        if now >= self._ends_at:
+            self.finish(now, "deadline")
+        elif self._probes_left:
             self._probes_left -= 1
             self._emit("probe", question(self._port, self._us, self.address, target_mac=NO_MAC), now)
-            self._next_at = now + self._pause()
+            self._wait(now, self._pause())
         elif self._announcements_left:
             self._announce(now)
         else:
@@ -71,7 +89,7 @@ class AcdEngine(ArpingBase):
         self._announcements_left -= 1
         us = Station(self._us.mac, self.address)
         self._emit("announcement", announcement(self._port, us, self.address, as_reply=False, target_mac=NO_MAC), now)
-        self._next_at = now + (self._config.announce_interval_ns if self._announcements_left else 0)
+        self._wait(now, self._config.announce_interval_ns if self._announcements_left else 0)
 
     def _emit(self, kind: str, frame: bytes, now: Ns) -> None:
         self._seq += 1

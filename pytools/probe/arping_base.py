@@ -7,10 +7,11 @@ from typing import Final
 from pytools.engine import EngineEvent, Port, RxMeta, Transmit
 from pytools.probe.arping_events import ArpingEnded, ArpingSendFailed, ArpingSent
 from pytools.probe.arping_wire import Seen, Station, from_arp, from_nd, target_text
+from pytools.probe.statistics import Histogram, RttSum
 from pytools.stack.events import ArpSeen, NdSeen
 from pytools.stack.stack import Stack
 from pytools.trace.events import ProbeAnswered, ProbeFailed, ProbeLost, ProbeSent
-from pytools.units import NEVER, Ns
+from pytools.units import NEVER, US, Ns
 from pytools.wire.addr import solicited_node
 
 _FINAL_ERRORS: Final = frozenset((ENETDOWN, ENODEV, ENXIO, EPERM, EACCES))
@@ -32,7 +33,7 @@ class Sending:
 class ArpingBase:
     """An engine that asks for link addresses; subclasses fill in the methods at the end.
 
-    It begins with the first `on_deadline`. `done` says that nothing more will come, `failed_errno` why the link refused.
+    It begins with the first `on_deadline`. `done`: nothing more will come; `failed_errno`: why the link refused one.
     """
 
     _tells_sent = True
@@ -45,6 +46,9 @@ class ArpingBase:
         self._begun = False
         self._next_at: Ns = 0
         self.done = False
+        self.end_reason = ""
+        self.rtts = RttSum()
+        self.histogram = Histogram()
         self.failed_errno = 0
         self._is_cut_off = False
         self.sent_count = 0
@@ -101,10 +105,11 @@ class ArpingBase:
         """See `Engine`."""
         return min(self._stack.next_deadline(), NEVER if self.done else self._next_at)
 
-    def finish(self, now: Ns, reason: str = "signal") -> None:
+    def finish(self, now: Ns, reason: str = "interrupted") -> None:
         """Stop asking; the first reason counts."""
         if not self.done:
             self.done = True
+            self.end_reason = reason
             self._events.append(ArpingEnded(now, reason))
 
     def _send(self, frame: bytes, sending: Sending, now: Ns) -> None:
@@ -127,6 +132,10 @@ class ArpingBase:
         self.received_count += 1
         self.broadcasts_received += seen.is_broadcast
         self.requests_received += seen.is_request
+
+    def _measure(self, rtt_ns: Ns) -> None:
+        self.rtts.add((rtt_ns + 500) // US)
+        self.histogram.add(rtt_ns)
 
     def _trace_answer(self, now: Ns, target: bytes, seq: int, rtt_ns: Ns, kind: str = "") -> None:
         if (emit := self._stack.trace.probe) is not None:
@@ -161,6 +170,11 @@ class ArpingBase:
             seen = from_nd(event)
         if seen is not None:
             self._on_seen(seen)
+
+    @property
+    def exit_status(self) -> int:
+        """What the command ends with."""
+        raise NotImplementedError
 
     def _begin(self, now: Ns) -> None:
         """The first `on_deadline`: send something and set `_next_at`."""

@@ -101,7 +101,7 @@ class ArpingSendFailed(EngineEvent):
 
 
 class ArpingEnded(EngineEvent):
-    """Nothing more will come; `reason` is count, deadline, reply, replies, conflict, verdict, error or signal."""
+    """Nothing more will come; `reason` is count, deadline, reply, replies, conflict, verdict, error or interrupted."""
 
     __slots__ = ("reason",)
 

@@ -1,7 +1,6 @@
-"""Who is there: every address of some blocks asked at a rate, each answer told once, double owners named."""
+"""Who is there: many addresses asked at a rate, each answer told once, double owners named."""
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,9 +8,8 @@ from pytools.engine import Port
 from pytools.probe.arping_base import ArpingBase, Sending
 from pytools.probe.arping_events import ArpingAnswered, ArpingConflict
 from pytools.probe.arping_wire import Seen, Station, question
-from pytools.probe.statistics import Histogram, RttSum
 from pytools.stack.stack import Stack
-from pytools.units import MS, NEVER, SECOND, US, Ns
+from pytools.units import MS, NEVER, SECOND, Ns
 
 RETRY_NS: Final[Ns] = SECOND
 """An address is asked again after this at the earliest, and the last one gets as long to answer."""
@@ -23,40 +21,8 @@ _MACS: Final = 16
 """Owners of one address that are remembered."""
 
 
-class Blocks:
-    """Runs of addresses: (first, count) each, all of one family; an address has a number from 0."""
-
-    def __init__(self, blocks: Sequence[tuple[bytes, int]]) -> None:
-        self._starts: list[int] = []
-        self._firsts: list[int] = []
-        self._size = len(blocks[0][0])
-        self._count = 0
-        for first, count in blocks:
-            self._starts.append(self._count)
-            self._firsts.append(int.from_bytes(first, "big"))
-            self._count += count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, number: int) -> bytes:
-        block = bisect_right(self._starts, number) - 1
-        return (self._firsts[block] + number - self._starts[block]).to_bytes(self._size, "big")
-
-    def find(self, address: bytes) -> int:
-        """The number of an address, -1 when it is in no block. Blocks are few: a person typed them."""
-        if len(address) != self._size:
-            return -1
-        value = int.from_bytes(address, "big")
-        ends = [*self._starts[1:], self._count]
-        for start, end, first in zip(self._starts, ends, self._firsts, strict=True):
-            if first <= value < first + end - start:
-                return start + value - first
-        return -1
-
-
 class ScanEngine(ArpingBase):
-    """Ask all of `blocks`, `interval_ns` apart, up to `tries` times each."""
+    """Ask all of `targets` (each once in it), `interval_ns` apart, up to `tries` times each."""
 
     _tells_sent = False
 
@@ -64,7 +30,7 @@ class ScanEngine(ArpingBase):
         self,
         stack: Stack,
         port: Port,
-        blocks: Blocks,
+        targets: Sequence[bytes],
         us: Station,
         *,
         interval_ns: Ns,
@@ -74,23 +40,22 @@ class ScanEngine(ArpingBase):
         find_duplicates: bool = False,
     ) -> None:
         super().__init__(stack, port)
-        self.blocks = blocks
-        self.rtts = RttSum()
-        self.histogram = Histogram()
+        self.targets = targets
         self.macs: dict[int, list[bytes]] = {}
         """Who answered for the address with this number, in order."""
+        self._numbers = {target: number for number, target in enumerate(targets)}
         self._us = us
         self._interval_ns = interval_ns
         self._tries_left = tries
         self._deadline_ns = deadline_ns
         self._need_all = need_all
         self._find_duplicates = find_duplicates
-        self._asked_at = array("q", [0]) * len(blocks)
-        """When each address was asked last; eight octets an address is all that a scan of a /16 keeps of silence."""
+        self._asked_at = array("q", [0]) * len(targets)
+        """When each address was asked last, 0 for never."""
         self._number = 0
         self._probe_at: Ns = 0
         self._ends_at: Ns = NEVER
-        self._listen_for(blocks[0], us)
+        self._listen_for(targets[0], us)
 
     @property
     def answered_count(self) -> int:
@@ -109,7 +74,7 @@ class ScanEngine(ArpingBase):
             return 2
         if self._find_duplicates and self.duplicate_count:
             return 1
-        return int(self.answered_count < (len(self.blocks) if self._need_all else 1))
+        return int(self.answered_count < (len(self.targets) if self._need_all else 1))
 
     def _begin(self, now: Ns) -> None:
         self._probe_at = now
@@ -131,48 +96,46 @@ class ScanEngine(ArpingBase):
     def _ask_next(self, now: Ns) -> bool:
         """Ask the next silent address; False when it is not time yet or all were asked."""
         while self._tries_left:
-            while self._number < len(self.blocks):
+            while self._number < len(self.targets):
                 if self._number not in self.macs:
                     return self._ask(now)
                 self._number += 1
             self._number = 0
             self._tries_left -= 1
-            if len(self.macs) == len(self.blocks):
+            if len(self.macs) == len(self.targets):
                 self._tries_left = 0
         self._probe_at = NEVER
-        linger = AFTERMATH_NS if len(self.macs) == len(self.blocks) else RETRY_NS
+        linger = AFTERMATH_NS if len(self.macs) == len(self.targets) else RETRY_NS
         self._ends_at = min(self._ends_at, now + linger)
         return False
 
     def _ask(self, now: Ns) -> bool:
         asked_at = self._asked_at[self._number]
-        if self._seq_of(self._number) and now < asked_at + RETRY_NS:
+        if asked_at and now < asked_at + RETRY_NS:
             self._probe_at = asked_at + RETRY_NS
             return False
-        address = self.blocks[self._number]
+        address = self.targets[self._number]
         self._asked_at[self._number] = now or 1
         self._send(question(self._port, self._us, address), Sending(address, self._number + 1, "question", True), now)
         self._number += 1
         self._probe_at += self._interval_ns
         return True
 
-    def _seq_of(self, number: int) -> bool:
-        """Whether this address was asked already."""
-        return self._asked_at[number] != 0
-
     def _on_sent(self, sending: Sending, now: Ns) -> None:
         self._asked_at[sending.seq - 1] = now or 1
 
     def _on_seen(self, seen: Seen) -> None:
         us = self._us
-        number = self.blocks.find(seen.ip)
-        if number < 0 or seen.asked_ip != us.ip or seen.asked_mac not in (us.mac, b""):
+        number = self._numbers.get(seen.ip)
+        if number is None or seen.asked_ip != us.ip or seen.asked_mac not in (us.mac, b""):
             return
         self._count(seen)
         macs = self.macs.setdefault(number, [])
         if seen.mac not in macs and len(macs) < _MACS:
             macs.append(seen.mac)
             self._report(seen, number, macs)
+        if self._tries_left and len(self.macs) == len(self.targets):
+            self._probe_at = self._next_at = seen.now  # no second round: see at once that all are there
 
     def _report(self, seen: Seen, number: int, macs: list[bytes]) -> None:
         asked_at = self._asked_at[number]
@@ -183,5 +146,4 @@ class ScanEngine(ArpingBase):
         if rtt_ns is not None:
             self._trace_answer(seen.now, seen.ip, number + 1, rtt_ns, "duplicate" if len(macs) > 1 else "")
             if len(macs) == 1:
-                self.rtts.add(rtt_ns // US)
-                self.histogram.add(rtt_ns)
+                self._measure(rtt_ns)

@@ -7,7 +7,7 @@ from pytools.engine import EngineEvent
 from pytools.probe import arping_events as events
 from pytools.probe.arping_wire import target_text
 from pytools.probe.statistics import Histogram, RttSum
-from pytools.render.arping_text import PERCENTS, Counts
+from pytools.render.arping_text import PERCENTS
 from pytools.render.json_lines import JsonWriter, milliseconds
 from pytools.units import MS, SECOND
 from pytools.wire.addr import format_ip, format_mac
@@ -25,16 +25,22 @@ class ArpingJson:
             name, fields = form(event)
             self._writer.record(name, event.now, **fields)
 
-    def summary(self, counts: Counts, **more: Any) -> dict[str, Any]:
-        """The figures for the `end` record."""
-        return {
-            "sent": counts.sent_count,
-            "broadcasts_sent": counts.broadcast_count,
-            "received": counts.received_count,
-            "broadcasts_received": counts.broadcasts_received,
-            "requests_received": counts.requests_received,
-            **more,
-        }
+
+def figures(engine: Any) -> dict[str, Any]:
+    """What the `end` record says of a run: counts, and what this kind of engine found."""
+    found = {
+        "sent_count": engine.sent_count,
+        "broadcast_count": engine.broadcast_count,
+        "received_count": engine.received_count,
+        "requests_received_count": engine.requests_received,
+        "broadcasts_received_count": engine.broadcasts_received,
+    }
+    for name in ("answered_count", "duplicate_count", "address_count", "conflict_count", "move_count"):
+        if (value := getattr(engine, name, None)) is not None:
+            found[name] = value
+    if (verdict := getattr(engine, "verdict", None)) is not None:
+        found["verdict"] = verdict or None
+    return found | statistics(engine.rtts, engine.histogram)
 
 
 def statistics(rtts: RttSum, histogram: Histogram) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Everything printed is an address, a number or a name the caller gave: nothing a 
 """
 
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from pytools.engine import EngineEvent
 from pytools.probe.arping_events import (
@@ -26,7 +26,7 @@ from pytools.wire.addr import format_ip, format_mac
 PERCENTS = (50.0, 90.0, 95.0, 99.0)
 
 
-class Counts:
+class Counts(Protocol):
     """What the summary adds up; every engine of arping has these attributes."""
 
     sent_count: int

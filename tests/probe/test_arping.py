@@ -430,10 +430,10 @@ def test_finish_is_for_good_and_the_first_reason_counts():
     bench = Bench()
     e = engine(bench, NOBODY4)
     e.on_deadline(START)
-    e.finish(START, "signal")
+    e.finish(START, "interrupted")
     e.finish(START, "deadline")
     reasons = [event.reason for event in iter(e.poll_event, None) if isinstance(event, ArpingEnded)]
-    assert reasons == ["signal"]
+    assert reasons == ["interrupted"]
 
 
 def test_interrupted_duplicate_detection_without_replies_is_free_as_iputils_has_it():

@@ -1,6 +1,7 @@
 """The lines that people and scripts know from iputils' arping, written by hand from its documentation and output."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from pytools.probe.arping_events import (
 )
 from pytools.probe.arping_wire import Seen
 from pytools.probe.statistics import Histogram, RttSum
-from pytools.render.arping_text import ArpingText, Counts
+from pytools.render.arping_text import ArpingText
 from pytools.units import MS, SECOND, US
 from pytools.wire.addr import parse_ip, parse_mac
 
@@ -30,7 +31,7 @@ def answered(rtt_ns=534 * US, *, request=False, broadcast=False, asked_ip=b"", a
 
 
 def counts(sent=2, broadcast=1, received=2, requests=0, broadcasts=0):
-    c = Counts()
+    c = SimpleNamespace()
     c.sent_count, c.broadcast_count, c.received_count = sent, broadcast, received
     c.requests_received, c.broadcasts_received = requests, broadcasts
     return c
