@@ -24,7 +24,6 @@ RECV_LIMIT: Final = 64
 SEND_LIMIT: Final = 64
 EVENT_LIMIT: Final = 256
 """Frames in each direction and events a turn: none can starve the others, and a signal is seen between turns."""
-FLUSH_ROUNDS: Final = 4
 STALL_NS: Final[Ns] = 100 * MS
 """For so long a full port may hold up the others."""
 RETRY_NS: Final[Ns] = 1 * MS
@@ -179,122 +178,108 @@ class Driver:
         return self._turn(until)
 
     def _turn(self, until: Ns) -> bool:
-        """Wait, receive, deadline, send, events."""
-        engine, waiter = self.engine, self._waiter
+        """Wait, receive, deadline, then `flush`. Long because calls cost more than anything else here."""
+        engine, waiter, clock = self.engine, self._waiter, self._clock
         if self._fruitless >= FRUITLESS_LIMIT:
             self._fruitless = 0
-            waiter.wait(min(until, self._clock() + REST_NS), (), ())
+            waiter.wait(min(until, clock() + REST_NS), (), ())
         writable: Sequence[int] = ()
         if self._more:
             until = 0
         else:
             deadline = engine.next_deadline()
             if self._held:
-                deadline, writable = self._bounds(deadline, self._clock())
+                deadline, writable = self._bounds(deadline, clock())
             if deadline < until:
                 until = deadline
         readable = self._readable if until < NEVER or self._expects_input else ()
         if waiter.wait(until, readable, writable) >= NEVER:
             return False
-        progressed = self._receive()
-        now = self._clock()
+        received = 0
+        for fileno in waiter.ready:
+            if (link := self._receivers.get(fileno)) is not None:
+                # A transmit stamp belongs to a frame that left before the answer to it came.
+                link.poll_stamps(engine.on_transmitted)
+                received += link.recv_batch(engine.on_frame, clock, RECV_LIMIT)
+            elif (watched := self._callbacks.get(fileno)) is not None:
+                watched[0]()
+                received += 1
+        for link in self._polled:
+            link.poll_stamps(engine.on_transmitted)
+            received += link.recv_batch(engine.on_frame, clock, RECV_LIMIT)
+        now = clock()
         if engine.next_deadline() <= now:
             engine.on_deadline(now)
-        if self.flush() or progressed:
+        if self.flush() or received:
             self._fruitless = 0
         else:
             self._fruitless += 1
         return True
 
-    def _receive(self) -> int:
-        """Take what has arrived; returns how much."""
-        engine, clock, count = self.engine, self._clock, 0
-        for fileno in self._waiter.ready:
-            if (link := self._receivers.get(fileno)) is not None:
-                # A transmit stamp belongs to a frame that left before the answer to it came.
-                link.poll_stamps(engine.on_transmitted)
-                count += link.recv_batch(engine.on_frame, clock, RECV_LIMIT)
-            elif (watched := self._callbacks.get(fileno)) is not None:
-                watched[0]()
-                count += 1
-        for link in self._polled:
-            link.poll_stamps(engine.on_transmitted)
-            count += link.recv_batch(engine.on_frame, clock, RECV_LIMIT)
-        return count
-
     def flush(self) -> bool:
         """Send what the engine wants to send and hand its events out; True when there was anything.
 
-        The application may have had the engine do more while it took an event, hence the rounds.
+        Sends again what the application had the engine do while it took an event.
         """
-        moved = False
-        for _ in range(FLUSH_ROUNDS):
-            if self._drain():
+        engine, clock, held, on_event = self.engine, self._clock, self._held, self._on_event
+        poll_transmit, poll_event = engine.poll_transmit, engine.poll_event
+        sends, events = SEND_LIMIT, EVENT_LIMIT
+        self._more = False
+        moved = self._retry() if held else False
+        at = clock()
+        while True:
+            while not (held and self._is_blocked(at)) and (transmit := poll_transmit(at)) is not None:
                 moved = True
-            if not self._hand_out():
+                link = self._links.get(transmit.port)
+                # The clock that a round-trip time starts with: nothing may come between it and the send.
+                at = clock()
+                if link is None or held:
+                    self._send_beside(transmit, at)
+                else:
+                    try:
+                        if not link.send(transmit):
+                            held[transmit.port] = _Held(transmit, at)
+                        elif transmit.token is not None:
+                            engine.on_transmitted(transmit.token, at, None, None)
+                    except OSError as error:
+                        self._failed(transmit, at, error)
+                sends -= 1
+                if not sends:
+                    self._more = True
+                    break
+            if on_event is None or (event := poll_event()) is None:
                 return moved
             moved = True
-        self._more = True
-        return True
-
-    def _hand_out(self) -> bool:
-        on_event = self._on_event
-        if on_event is None:
-            return False
-        poll_event, handed = self.engine.poll_event, False
-        for _ in range(EVENT_LIMIT):
-            if (event := poll_event()) is None:
-                return handed
-            on_event(event)
-            handed = True
-        return True
-
-    # -- sending -------------------------------------------------------------------------------------------------------
-
-    def _drain(self) -> bool:
-        """Empty `poll_transmit` into the links; True when a frame went out or was refused."""
-        self._more = moved = False
-        if self._held:
-            moved = self._retry()
-            if self._is_blocked(self._clock()):
-                return moved
-        poll_transmit, clock, links = self.engine.poll_transmit, self._clock, self._links
-        at = clock()
-        for _ in range(SEND_LIMIT):
-            if (transmit := poll_transmit(at)) is None:
-                return moved
-            port = transmit.port
-            if (link := links.get(port)) is None:
-                self.links_changed()
-                links = self._links
-                link = links.get(port)
-            if link is None or port in self._held:
-                error = OSError(ENODEV, "No such port") if link is None else OSError(ENOBUFS, "The port is full")
-                self._refuse(transmit, at, error)
-                moved = True
-                continue
-            # The clock that a round-trip time starts with: nothing may come between it and the send.
+            while event is not None:
+                on_event(event)
+                events -= 1
+                if not events:
+                    self._more = True
+                    return True
+                event = poll_event()
+            if self._more:
+                return True
             at = clock()
-            try:
-                taken = link.send(transmit)
-            except OSError as error:
-                taken = self._failed(transmit, at, error)
-            else:
-                if taken and transmit.token is not None:
-                    self.engine.on_transmitted(transmit.token, at, None, None)
-            if taken:
-                moved = True
-                continue
-            if port not in self._held:
-                self._held[port] = _Held(transmit, at)
-            if self._is_blocked(at):
-                return moved
-        self._more = True
-        return moved
+
+    # -- full ports and refusals ---------------------------------------------------------------------------------------
+
+    def _send_beside(self, transmit: Transmit, at: Ns) -> None:
+        """Send to a port that may be new, gone, or full while others go on."""
+        port = transmit.port
+        if port not in self._links:
+            self.links_changed()
+        if port not in self._links:
+            self._refuse(transmit, at, OSError(ENODEV, "No such port"))
+        elif port in self._held:
+            self._refuse(transmit, at, OSError(ENOBUFS, "The port is full"))
+        else:
+            self._held[port] = _Held(transmit, at)
+            self._retry()
 
     def _failed(self, transmit: Transmit, at: Ns, error: OSError) -> bool:
-        """The system refused a frame; False when it may be offered again."""
+        """The system refused a frame; False when it is held, to be offered again."""
         if error.errno in _FULL:
+            self._held.setdefault(transmit.port, _Held(transmit, at))
             return False
         if error.errno in _NO_BUFFERS:
             # Dropped in front of the device. Writable says nothing then, so try again after a while, but not for ever.

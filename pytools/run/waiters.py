@@ -12,6 +12,8 @@ LONGEST_NS: Final[Ns] = 3600 * SECOND
 MAX_LAG_NS: Final[Ns] = SECOND
 FD_SETSIZE: Final = 1024
 
+_POLLOUT: Final = select.POLLOUT
+
 
 class Waiter(Protocol):
     """Where the driver gets the time from."""
@@ -43,7 +45,7 @@ class Poller:
         self._readable: Sequence[int] = ()
         self._writable: Sequence[int] = ()
 
-    def wait(self, readable: Sequence[int], writable: Sequence[int], timeout_ns: Ns) -> list[int]:
+    def poll(self, readable: Sequence[int], writable: Sequence[int], timeout_ns: Ns) -> Sequence[int]:
         """The descriptors that are readable, at the latest after `timeout_ns` (NEVER: no end).
 
         A signal's handler runs and the wait goes on. An error or hang-up counts as readable: reading tells.
@@ -56,7 +58,9 @@ class Poller:
             found = self._poll.poll(timeout_ns // MS if timeout_ns > 0 else 0)
             if not found and timeout_ns > 0:
                 found = self._wait_exactly(timeout_ns % MS)
-        return [fileno for fileno, events in found if events != select.POLLOUT]
+        if len(found) == 1:
+            return () if found[0][1] == _POLLOUT else (found[0][0],)
+        return [fileno for fileno, events in found if events != _POLLOUT] if found else ()
 
     def _register(self, readable: Sequence[int], writable: Sequence[int]) -> None:
         """Make the poll object anew. The caller hands over the same sequence until something changes."""
@@ -74,26 +78,26 @@ class Poller:
         return []
 
 
-class RealWaiter:
+class RealWaiter(Poller):
     """The machine's monotonic clock and its descriptors."""
 
-    __slots__ = ("_poller", "ready")
+    __slots__ = ("ready",)
 
     now = staticmethod(monotonic_ns)
 
     def __init__(self) -> None:
+        super().__init__()
         self.ready: Sequence[int] = ()
-        self._poller = Poller()
 
     def wait(self, until: Ns, readable: Sequence[int], writable: Sequence[int]) -> Ns:
         """See `Waiter`."""
         if until < NEVER:
-            timeout_ns = min(until - monotonic_ns(), LONGEST_NS)
+            timeout_ns = min(until - monotonic_ns(), LONGEST_NS) if until else 0
         elif readable or writable:
             timeout_ns = NEVER
         else:
             return NEVER
-        self.ready = self._poller.wait(readable, writable, timeout_ns)
+        self.ready = self.poll(readable, writable, timeout_ns)
         return monotonic_ns()
 
 
@@ -126,13 +130,13 @@ class VirtualWaiter:
     def wait(self, until: Ns, readable: Sequence[int], writable: Sequence[int]) -> Ns:
         """See `Waiter`. When only input can still happen it waits for that, and no time passes."""
         network = self._network
-        self.ready = self._poller.wait(readable, (), 0) if readable else ()
+        self.ready = self._poller.poll(readable, (), 0) if readable else ()
         if self.ready:
             return network.now()
         now = network.wait(until)
         if now < NEVER or not readable:
             return now
-        self.ready = self._poller.wait(readable, (), NEVER)
+        self.ready = self._poller.poll(readable, (), NEVER)
         return network.now()
 
 
