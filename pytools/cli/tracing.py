@@ -7,7 +7,6 @@ user who called sudo. `attach` connects the renderers once the stack and its por
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from pytools.errors import LinkError, PytoolsError, UsageError
@@ -160,12 +159,7 @@ def open_file(path: str) -> BinaryIO:
             return os.fdopen(os.open(path, flags | os.O_TRUNC, 0o666), "wb")
     except OSError as error:
         raise LinkError(f"{path}: {error.strerror}", error.errno or 0) from error
-    _give_to_caller(fileno)
+    from pytools.link.privilege import give_to_invoking_user
+
+    give_to_invoking_user(fileno)
     return os.fdopen(fileno, "wb")
-
-
-def _give_to_caller(fileno: int) -> None:
-    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() == 0 and uid.isdigit() and gid.isdigit():
-        with suppress(OSError):  # a file system without owners
-            os.fchown(fileno, int(uid), int(gid))
