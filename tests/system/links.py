@@ -56,5 +56,5 @@ def exchange(link: Any, packet: Any, wanted: Callable[[Got], bool]) -> Got:
     got = receive(link, wanted)
     assert got is not None, "no answer"
     if got.at is not None:
-        assert before < got.at <= got.now
+        assert before < got.at <= got.now, f"stamp {got.at - before} ns after sending, taken at {got.now - before}"
     return got
