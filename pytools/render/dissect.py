@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -31,7 +32,8 @@ def hex_dump(frame: bytes) -> list[str]:
 def load() -> Dissect | None:
     """Load scapy (0.3 to 1 s: before the first packet, please); None when it is missing or does not start."""
     try:
-        with _no_traces_at_home():
+        with _no_traces_at_home(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries that it tries
             logging.getLogger("scapy").setLevel(logging.CRITICAL)  # its complaints name octets raw
             import scapy.layers.all  # noqa: F401
             from scapy.layers.inet import IP
