@@ -192,7 +192,7 @@ class Icmp:
         try:
             received = ipv4_options.record(packet.options, src, milliseconds)
             options, dst = ipv4_options.reply(received, packet.src)
-            return ipv4_options.record(options, src, milliseconds), dst
+            return ipv4_options.record(options, src, milliseconds, count_overflow=False), dst
         except ipv4_options.OptionError:
             return b"", packet.src
 

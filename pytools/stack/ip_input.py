@@ -167,7 +167,7 @@ class IpInput:
         return self._no_protocol(packet, now)
 
     def _check_options(self, packet: Packet, now: Ns) -> str | None:
-        """Malformed options earn a Parameter Problem, source routes silence or the next hop (RFC 1122 3.2.1.8, 3.2.2.5).
+        """Malformed options earn a Parameter Problem, source routes silence or the next hop (RFC 1122 3.2.1.8).
 
         Returns _FOR_US if the packet is at its end.
         """
@@ -231,7 +231,7 @@ class IpInput:
         src, dst = header.src, header.dst
         if (src[0] == 0xFF or not src[0]) and self._bad_source6(src, iface):
             return DropReason.IP_INVALID_SOURCE
-        if src in iface.addresses and not self._odd_source(packet, src):
+        if src in iface.addresses and not self._odd_source(packet, src) and not _may_be_discovery(header):
             return DropReason.IP_INVALID_SOURCE
         packet.family = 6
         packet.header = header
@@ -387,3 +387,8 @@ _SOURCE_ROUTES: Final = frozenset((ipv4_options.LOOSE_SOURCE_ROUTE, ipv4_options
 _FOR_US: Final = "for us"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LOOPBACK6: Final = bytes(15) + b"\1"
+
+
+def _may_be_discovery(header: ipv6.Ipv6Header) -> bool:
+    """Another host with our address says so by an advertisement from it (RFC 4862 5.4.4)."""
+    return header.hop_limit == 255 and header.next_header == ipv6.PROTO_ICMPV6
