@@ -29,15 +29,15 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("duration", [0, 100 * US, 700 * US, 3 * MS, 5 * MS + 300 * US])
-def test_a_wait_is_never_too_short_and_mostly_exact_to_a_millisecond(duration: Ns) -> None:
+def test_a_wait_is_never_too_short_and_not_rounded_to_milliseconds(duration: Ns) -> None:
     waiter, late = RealWaiter(), []
-    for _ in range(15):
+    for _ in range(30):
         until = monotonic_ns() + duration
         now = waiter.wait(until, (), ())
         assert now >= until
         late.append(now - until)
-    # poll alone would be up to 1 ms late each time.
-    assert sorted(late)[len(late) // 3] < 500 * US
+    # poll alone would be late each time, by what is missing to a whole millisecond. A busy machine is late at times.
+    assert min(late) < 250 * US
 
 
 def test_a_wait_until_the_past_returns_at_once_and_still_looks(pipe: tuple[int, int]) -> None:
