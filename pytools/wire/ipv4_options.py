@@ -175,43 +175,48 @@ def router_alert(value: int = 0) -> bytes:
     return bytes((ROUTER_ALERT, 4)) + value.to_bytes(2, "big")
 
 
-def record(options: bytes, address: bytes, milliseconds: int, own: Collection[bytes] = ()) -> bytes:
+def record(
+    options: bytes, address: bytes, milliseconds: int, own: Collection[bytes] = (), *, count_overflow: bool = True
+) -> bytes:
     """Enter one host's address and time where Record Route and Timestamp ask for them.
 
     A sender does so, each hop, and a host that answers an echo both as it receives and as it replies (RFC 1122 3.2.2.6;
-    the kernel's way too: `ping -R` to a neighbour lists it twice). `address` is entered; a prespecified timestamp may
-    name it or one of `own`. OptionError: malformed, or the overflow counter is full.
+    the kernel's way too: `ping -R` to a neighbour lists it twice), the second time without `count_overflow`. `address`
+    is entered; a prespecified timestamp may name it or one of `own`. OptionError: malformed, or the overflow counter is
+    full.
     """
     octets = bytearray(options)
     for option in parse(options):
-        at, pointer, length = option.position, option.octets[2] if len(option.octets) > 2 else 0, len(option.octets)
-        if option.kind == RECORD_ROUTE and pointer <= length:
-            octets[at + pointer - 1 : at + pointer + 3] = address
-            octets[at + 2] += 4
+        if option.kind == RECORD_ROUTE and option.octets[2] <= len(option.octets):
+            _enter(octets, option, address)
         elif isinstance(option, TimestampOption):
-            _record_time(octets, option, address, milliseconds, own)
+            if option.octets[2] <= len(option.octets):
+                _enter(octets, option, _time_entry(option, address, milliseconds, own))
+            elif count_overflow:
+                if option.overflow == 15:
+                    raise OptionError("IPv4 timestamp overflow", 20 + option.position + 3)
+                octets[option.position + 3] += 16
     return bytes(octets)
 
 
-def _record_time(
-    octets: bytearray, option: TimestampOption, address: bytes, milliseconds: int, own: Collection[bytes]
-) -> None:
-    at, pointer = option.position, option.octets[2]
-    if pointer > len(option.octets):
-        if option.overflow == 15:
-            raise OptionError("IPv4 timestamp overflow", 20 + at + 3)
-        octets[at + 3] += 16
-        return
-    entry = milliseconds.to_bytes(4, "big")
+def _enter(octets: bytearray, option: Option, entry: bytes) -> None:
+    """Write `entry` where the option's pointer is, and move the pointer."""
+    at = option.position + option.octets[2] - 1
+    octets[at : at + len(entry)] = entry
+    octets[option.position + 2] += len(entry)
+
+
+def _time_entry(option: TimestampOption, address: bytes, milliseconds: int, own: Collection[bytes]) -> bytes:
+    """What goes into the next free entry, b"" if it is not for us."""
+    time = milliseconds.to_bytes(4, "big")
+    if option.flag == TS_ONLY:
+        return time
     if option.flag == TS_AND_ADDRESS:
-        entry = address + entry
-    elif option.flag != TS_ONLY:
-        named = option.remaining[0][0]
-        if option.flag != TS_PRESPECIFIED or (named != address and named not in own):
-            return
-        entry = option.octets[pointer - 1 : pointer + 3] + entry
-    octets[at + pointer - 1 : at + pointer - 1 + len(entry)] = entry
-    octets[at + 2] += len(entry)
+        return address + time
+    named = option.remaining[0][0]
+    if option.flag != TS_PRESPECIFIED or named is None or (named != address and named not in own):
+        return b""
+    return named + time
 
 
 def source_route_hop(options: bytes, address: bytes) -> tuple[bytes, bytes] | None:
@@ -221,10 +226,8 @@ def source_route_hop(options: bytes, address: bytes) -> tuple[bytes, bytes] | No
     """
     for option in parse(options):
         if isinstance(option, RouteOption) and option.kind in _SOURCE_ROUTES and option.remaining:
-            at, pointer = option.position, option.octets[2]
             octets = bytearray(options)
-            octets[at + pointer - 1 : at + pointer + 3] = address
-            octets[at + 2] += 4
+            _enter(octets, option, address)
             return bytes(octets), option.remaining[0]
     return None
 
@@ -232,8 +235,8 @@ def source_route_hop(options: bytes, address: bytes) -> tuple[bytes, bytes] | No
 def reply(options: bytes, src: bytes) -> tuple[bytes, bytes]:
     """Options for the answer to a packet from `src`, and the address to send it to (RFC 1122 3.2.1.8, 3.2.2.6).
 
-    Record Route, Timestamp and Router Alert stay, a source route is reversed, the rest (security, stream id) is left
-    out. OptionError: malformed.
+    Record Route and Timestamp stay, a source route is reversed, the rest (security, stream id, router alert) is left
+    out, as the kernel does. OptionError: malformed.
     """
     parts, destination = [], src
     for option in parse(options):
@@ -242,7 +245,7 @@ def reply(options: bytes, src: bytes) -> tuple[bytes, bytes]:
             destination = back[0]
             if len(back) > 1:
                 parts.append(source_route(back[1:], strict=option.kind == STRICT_SOURCE_ROUTE))
-        elif option.kind in (RECORD_ROUTE, TIMESTAMP, ROUTER_ALERT):
+        elif option.kind in (RECORD_ROUTE, TIMESTAMP):
             parts.append(option.octets)
     return _pad(b"".join(parts)), destination
 

@@ -351,7 +351,7 @@ def _udp_fragment(packet: _Packet) -> udp.UdpHeader:
 def _describe_icmp(packet: _Packet) -> str:
     frame, start, end = packet.frame, packet.start, packet.end
     message = icmp.decode(frame, start, end)
-    words = [_name(message, icmp.TYPE_NAMES, icmp.CODE_NAMES)]
+    words = [_name(icmp.name(message.type, message.code))]
     if message.type in (icmp.ECHO, icmp.ECHO_REPLY) or icmp.TIMESTAMP <= message.type <= icmp.ADDRESS_MASK_REPLY:
         words.append(f"id {message.ident} seq {message.seq}")
     elif message.type in icmp.ERRORS:
@@ -362,12 +362,9 @@ def _describe_icmp(packet: _Packet) -> str:
     return " ".join(words)
 
 
-def _name(message: icmp.IcmpMessage, types: dict[int, str], codes: dict[tuple[int, int], str]) -> str:
-    name = types.get(message.type)
-    if name is None:
-        return f"ICMP type {message.type} code {message.code}"
-    code = codes.get((message.type, message.code), f"code {message.code}" if message.code else "")
-    return f"{name} {code}" if code else name
+def _name(name: str) -> str:
+    """A type without a word stands for its protocol."""
+    return f"ICMP {name}" if name.startswith("type ") else name
 
 
 def _error_words(message: icmp.IcmpMessage, packet: _Packet) -> list[str]:
@@ -393,7 +390,7 @@ def _describe_icmp6(packet: _Packet) -> str:
     frame, start, end = packet.frame, packet.start, packet.end
     message = icmp6.decode(frame, start, end)
     type_ = message.type
-    words = [_name(message, icmp6.TYPE_NAMES, icmp6.CODE_NAMES)]
+    words = [_name(icmp6.name(type_, message.code))]
     if icmp6.ROUTER_SOLICITATION <= type_ <= icmp6.REDIRECT and not packet.fragment:
         words.append(_discovery(type_, packet))
     else:

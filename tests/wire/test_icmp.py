@@ -77,3 +77,10 @@ def test_every_message_has_a_word() -> None:
     assert all((icmp.UNREACHABLE, code) in icmp.CODE_NAMES for code in range(16))
     assert {type_ for type_, _ in icmp.CODE_NAMES} <= set(icmp.TYPE_NAMES)
     assert set(icmp.TYPE_NAMES) >= icmp.ERRORS
+
+
+def test_a_type_and_code_are_named_or_numbered() -> None:
+    assert icmp.name(icmp.ECHO, 0) == "ECHO"
+    assert icmp.name(icmp.UNREACHABLE, 1) == "UNREACH host"
+    assert icmp.name(icmp.UNREACHABLE, 99) == "UNREACH code 99"
+    assert icmp.name(77, 3) == "type 77 code 3"

@@ -172,3 +172,10 @@ def test_short_messages_are_refused() -> None:
 def test_a_multicast_target_is_refused(decode: object) -> None:
     with pytest.raises(DecodeError, match="ND target is multicast"):
         decode(bytes(8) + ALL_NODES + bytes(16), 0, 40)  # type: ignore[operator]
+
+
+def test_a_type_and_code_are_named_or_numbered() -> None:
+    assert icmp6.name(icmp6.PACKET_TOO_BIG, 0) == "TOO-BIG"
+    assert icmp6.name(icmp6.UNREACHABLE, 3) == "UNREACH address"
+    assert icmp6.name(icmp6.ECHO, 9) == "ECHO code 9"
+    assert icmp6.name(200, 0) == "type 200 code 0"

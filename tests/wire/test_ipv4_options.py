@@ -55,6 +55,13 @@ def test_an_overflow_beyond_fifteen_is_a_problem_of_that_octet() -> None:
     assert refused.value.pointer == 20 + 1 + 3
 
 
+def test_who_answers_counts_itself_once_in_the_overflow() -> None:
+    octets = options.record(options.timestamp(options.TS_ONLY, 1), A, NOON)
+    arrived = options.record(octets, B, NOON)
+    assert stamps(arrived).overflow == 1
+    assert options.record(arrived, B, NOON, count_overflow=False) == arrived
+
+
 def test_timestamps_with_addresses_record_both() -> None:
     octets = options.timestamp(options.TS_AND_ADDRESS)
     assert len(octets) == 36
@@ -161,7 +168,8 @@ def test_the_answer_to_a_source_routed_packet_goes_back_the_same_way() -> None:
 
 
 def test_an_answer_keeps_routes_and_timestamps_and_drops_the_rest() -> None:
-    arrived = options.record_route(1) + b"\1" + options.timestamp(options.TS_ONLY, 1) + b"\x82\x03\0" + b"\x88\4\0\1"
+    arrived = options.record_route(1) + b"\1" + options.timestamp(options.TS_ONLY, 1) + b"\x82\x03\0"
+    arrived += b"\x88\4\0\1" + options.router_alert()
     back, first_hop = options.reply(arrived, A)
     assert back == options.record_route(1) + options.timestamp(options.TS_ONLY, 1) + b"\0"
     assert first_hop == A
