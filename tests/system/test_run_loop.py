@@ -28,7 +28,7 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(fileno)
 
 
-@pytest.mark.parametrize("duration", [0, 100 * US, 700 * US, 3 * MS, 5 * MS + 300 * US])
+@pytest.mark.parametrize("duration", [0, 100 * US, 400 * US, 3 * MS, 5 * MS + 300 * US])
 def test_a_wait_is_never_too_short_and_not_rounded_to_milliseconds(duration: Ns) -> None:
     waiter, late = RealWaiter(), []
     for _ in range(30):
@@ -37,7 +37,7 @@ def test_a_wait_is_never_too_short_and_not_rounded_to_milliseconds(duration: Ns)
         assert now >= until
         late.append(now - until)
     # poll alone would be late each time, by what is missing to a whole millisecond. A busy machine is late at times.
-    assert min(late) < 250 * US
+    assert min(late) < 500 * US
 
 
 def test_a_wait_until_the_past_returns_at_once_and_still_looks(pipe: tuple[int, int]) -> None:
