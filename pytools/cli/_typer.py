@@ -118,7 +118,11 @@ def _with_real_note(annotation: Any, module: Any) -> Any:
     note = getattr(annotation, "__metadata__", (None,))[0]
     if not isinstance(note, Note):
         return annotation
-    return Annotated[get_args(annotation)[0], getattr(module, note.kind)(*note.names, **note.settings)]
+    settings = {
+        "show_default": False,
+        **note.settings,
+    }  # a help text says its default itself where that is worth a word
+    return Annotated[get_args(annotation)[0], getattr(module, note.kind)(*note.names, **settings)]
 
 
 def load_typer() -> Any:

@@ -1,5 +1,6 @@
 """The front of the command line: dispatch, one-line errors, exit statuses, stdio."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -187,6 +188,6 @@ def test_a_command_that_only_exists_in_the_table_is_loaded_when_named_only():
 
 
 @pytest.mark.parametrize("name", list(app.COMMANDS))
-def test_the_table_says_what_the_command_says(name, capsys):
-    app.run(["pytools", name, "-h"])
-    assert app.COMMANDS[name][1] in " ".join(capsys.readouterr().out.split())
+def test_the_table_says_what_the_command_says(name):
+    module, help_text = app.COMMANDS[name]
+    assert " ".join(importlib.import_module(module).app.help_text.split()).startswith(help_text.rstrip("."))
