@@ -1,6 +1,6 @@
 """Forwarding, for the routers among our hosts (RFC 1812 5, RFC 8200; RFC 4443 3)."""
 
-from pytools.engine import Transmit
+from pytools.engine import RxMeta, Transmit
 from pytools.stack.icmp_errors import IcmpErrors
 from pytools.stack.interfaces import Interface
 from pytools.stack.ip_output import IpOutput, Path, fragments4
@@ -84,6 +84,7 @@ class Forwarder:
         data = about.data = b"".join(packet.parts)
         about.start, about.end, about.iface, about.kind = 0, len(data), iface, UNICAST
         about.link_unicast, about.shared = True, False
+        about.meta = RxMeta()
         if data[0] >> 4 == 4:
             about.family, about.tos, about.src, about.dst = 4, data[1], data[12:16], data[16:20]
             self._errors.report(about, icmp.UNREACHABLE, icmp.HOST_UNREACHABLE, now)

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
+from pytools.engine import RxMeta
 from pytools.stack.node import Node
 from pytools.stack.packet import Packet
 from pytools.trace.drop import DropReason
@@ -229,6 +230,7 @@ def snapshot(packet: Packet) -> Packet:
     copy.data = bytes(packet.data[packet.start : packet.end])
     copy.start, copy.offset, copy.end = 0, packet.offset - packet.start, packet.end - packet.start
     copy.protocol_pointer = 0
+    copy.meta = RxMeta()  # the link's own is borrowed
     return copy
 
 
