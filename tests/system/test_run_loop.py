@@ -3,17 +3,21 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic_ns, sleep
 
 import pytest
 
+from pytools.engine import Port, RxMeta, Transmit
+from pytools.run.driver import Driver
 from pytools.run.waiters import RealWaiter
 from pytools.units import MS, NEVER, SECOND, US, Ns
+from tests.run.scripted import ScriptedEngine
 
 ROOT = Path(__file__).parents[2]
 SLACK_NS: Ns = 200 * MS
@@ -97,6 +101,58 @@ def test_descriptors_from_1024_up_work(pipe: tuple[int, int]) -> None:
 
 def test_nothing_to_wait_for_is_never() -> None:
     assert RealWaiter().wait(NEVER, (), ()) == NEVER
+
+
+class SocketLink:
+    """Frames over a datagram socket."""
+
+    def __init__(self, transport: socket.socket) -> None:
+        self.ports = (Port(0, "s0"),)
+        self.offers = 0
+        self.transport = transport
+        transport.setblocking(False)
+
+    def filenos(self) -> Sequence[int]:
+        return (self.transport.fileno(),)
+
+    writable_filenos = filenos
+
+    def recv_batch(self, sink: Callable[[memoryview, Ns, RxMeta], None], now: Callable[[], Ns], limit: int) -> int:
+        return 0
+
+    def send(self, transmit: Transmit) -> bool:
+        self.offers += 1
+        self.transport.send(b"".join(transmit.parts))
+        return True
+
+    def poll_stamps(self, on_transmitted: object) -> None:
+        pass
+
+    def close(self) -> None:
+        self.transport.close()
+
+
+def test_a_full_socket_is_waited_for_and_every_frame_arrives_in_order() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        engine, link, got = ScriptedEngine(), SocketLink(near), []
+        texts = [f"{number:04}" for number in range(2_000)]
+        for text in texts:
+            engine.queue(text)
+
+        def read_late() -> None:
+            sleep(0.05)
+            got.extend(far.recv(100)[14:].decode() for _ in texts)
+
+        reader = threading.Thread(target=read_late)
+        reader.start()
+        driver = Driver(engine, [link], RealWaiter())
+        driver.run(lambda: not engine.outbox and driver.next_wake() == NEVER)
+        reader.join()
+        assert got == texts
+        assert driver.refused == {}
+        # Each time it was full it was offered once more when the socket said so; nothing was polled.
+        assert link.offers < len(texts) * 2 + 100
 
 
 PROGRAM = """
