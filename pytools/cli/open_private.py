@@ -1,6 +1,7 @@
 """Paths on which our stack is a host of its own: a TAP device, the lab, or a packet socket with --address."""
 
 import os
+from collections.abc import Sequence
 from errno import EADDRNOTAVAIL
 from typing import Final
 from zlib import crc32
@@ -12,37 +13,29 @@ from pytools.errors import LinkError, UsageError
 from pytools.link import bpf, host
 from pytools.link.clock import StampClock
 from pytools.link.host import Interface
+from pytools.link.kernel_end import host_of
 from pytools.link.packet_socket import PacketLink
 from pytools.run.waiters import RealWaiter
 from pytools.stack.routes import Route
 from pytools.units import Ns
 from pytools.wire.addr import Network, format_ip, is_link_local, parse_ip
 
-TAP_NETWORK: Final = "198.18.0.0/24"
-"""Of the block for benchmarks (RFC 2544), which no real network uses."""
-LAB_NETWORKS: Final = ("10.0.0.0/24", "fd00::/64")
-OUR_HOST: Final = "10"
-"""The last part of our address in tap and lab, as it is written: .10, ::10."""
+_OUR_HOST: Final = {4: 10, 16: 0x10}
+"""Our address in tap and lab as it is written: .10 and ::10."""
 
 
-def host_in(network: Network, last: str) -> bytes:
-    """The address `.last` (IPv4) or `::last` (IPv6) of a network."""
-    number = int(last) if len(network.address) == 4 else int(last, 16)
-    return (int.from_bytes(network.address, "big") + number).to_bytes(len(network.address), "big")
-
-
-def read_networks(text: str | None, usual: tuple[str, ...]) -> list[Network]:
+def read_networks(text: str | None, usual: Sequence[Network]) -> Sequence[Network]:
     """What --network says (several, separated by commas), or the usual ones."""
     networks = []
-    for part in text.split(",") if text else usual:
+    for part in text.split(",") if text else ():
         try:
             network = Network.parse(part)
         except ValueError as error:
             raise UsageError(f"--network {part}: {error}") from None
         if network.prefix_len > len(network.address) * 8 - 8:
-            raise UsageError(f"--network {part}: too small (the hosts .1 .2 .10 .99 have to fit)")
+            raise UsageError(f"--network {part}: too small (hosts .1, .2, .10 and .99 have to fit)")
         networks.append(network)
-    return networks
+    return networks or usual
 
 
 class OwnPath(Path):
@@ -54,7 +47,7 @@ class OwnPath(Path):
         seed = request.seed if request.seed is not None else int.from_bytes(os.urandom(8), "big")
         super().__init__(request, RealWaiter(), epoch_ns=self.clock.offset, seed=seed, ident=os.getpid() & 0xFFFF)
 
-    def settle(self, port: Port, networks: list[Network]) -> None:
+    def settle(self, port: Port, networks: Sequence[Network]) -> None:
         """Give the stack its addresses on `port`, .10 of each network or --address, and routes by .1."""
         self.stack.add_port(port)
         now: Ns = self.waiter.now()
@@ -62,7 +55,7 @@ class OwnPath(Path):
             own = self._address_in(network)
             self.stack.add_address(port.index, own, network.prefix_len, now)
             everything = Network(bytes(len(own)), 0)
-            self.stack.add_route(Route(everything, port.index, host_in(network, "1"), own))
+            self.stack.add_route(Route(everything, port.index, host_of(network, 1), own))
 
     def _address_in(self, network: Network) -> bytes:
         if self.request.address is not None:
@@ -71,7 +64,7 @@ class OwnPath(Path):
                 if address not in network:
                     raise UsageError(f"--address {self.request.address}: not in {network} (see --network)")
                 return address
-        return host_in(network, OUR_HOST)
+        return host_of(network, _OUR_HOST[len(network.address)])
 
 
 def read_address(text: str) -> tuple[bytes, int]:
@@ -82,6 +75,37 @@ def read_address(text: str) -> tuple[bytes, int]:
         return parse_ip(address), prefix_len
     except ValueError as error:
         raise UsageError(f"--address {text}: {error}") from None
+
+
+def open_private(request: PathRequest, kind: str) -> OwnPath:
+    """A wire of our own with the kernel at its other end: `--via tap` or `--via lab`."""
+    if request.interfaces:
+        raise UsageError(f"-I: --via {kind} makes its own interface")
+    path = OwnPath(request, kind)
+    try:
+        (_open_tap if kind == "tap" else _open_lab)(path)
+    except BaseException:
+        path.close()
+        raise
+    return path
+
+
+def _open_tap(path: OwnPath) -> None:
+    from pytools.link.tap import NETWORKS, TapLink
+
+    request = path.request
+    networks = read_networks(request.network, NETWORKS)
+    link = TapLink(networks, mac=request.mac, vlans=request.vlans)
+    path.links.append(link)
+    path.settle(link.ports[0], networks)
+
+
+def _open_lab(path: OwnPath) -> None:
+    from pytools.link.lab import NETWORKS, Lab
+
+    request = path.request
+    networks = read_networks(request.network, NETWORKS)
+    raise NotImplementedError
 
 
 # --- a packet socket with an address of our own ---------------------------------------------------------------------
@@ -124,7 +148,7 @@ def _open_on(path: OwnPath, interface: Interface, address: bytes, prefix_len: in
     link = PacketLink(
         interface,
         bpf.Interest(arp=bpf.ARP_ALL, neighbor_discovery=True, multicast=True, everything=True),
-        mac=own_mac(interface, address),
+        mac=request.mac or own_mac(interface, address),
         vlans=request.vlans,
         tx_stamps=request.tx_stamps,
         promiscuous=request.promiscuous,
