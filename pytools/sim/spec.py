@@ -78,7 +78,7 @@ def _read(part: str, settings: dict[str, dict[str, Any]], general: dict[str, Any
     name, equals, value = part.partition("=")
     key, dot, direction = name.strip().lower().partition(".")
     if key not in _KEYS and key not in _GENERAL:
-        raise UsageError(f"sim: unknown key {key!r} in {part!r}; known keys: {', '.join((*_KEYS, *_GENERAL))}")
+        raise UsageError(f"sim: unknown key {key!r} in {part!r}; known keys: {', '.join(KEYS)}")
     if dot and key in _GENERAL:
         raise UsageError(f"sim: bad key {name!r}: {key} has no direction")
     if dot and direction not in {"out", "in"}:
@@ -221,6 +221,7 @@ _GENERAL: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
     "seed": lambda text: {"seed": _count(text, 0)},
     "pace": _pace,
 }
+KEYS: Final = (*_KEYS, *_GENERAL)
 _EXAMPLES: Final = {
     "delay": "delay=20ms",
     "jitter": "jitter=2ms",

@@ -68,7 +68,7 @@ class Topology:
     def __init__(
         self, spec: SimSpec, trace: Trace | None = None, epoch_ns: int = 0, vlans: tuple[int, ...] = ()
     ) -> None:
-        """`epoch_ns`: the wall time at virtual time 0, for timestamp options; `vlans`: tags of all frames in the LAN."""
+        """`epoch_ns`: the wall time at virtual time 0, for timestamp options; `vlans`: tags of every LAN frame."""
         # Drawn from one generator in this order, so that the seed alone decides about everything.
         seeds = Random(spec.seed)
         self.network = network = Network()

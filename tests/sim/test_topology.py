@@ -1,6 +1,7 @@
 """The standard network: each address gives its outcome, in both families."""
 
 import errno
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -251,3 +252,12 @@ def test_the_lan_can_be_a_vlan_and_the_networks_behind_it_are_not() -> None:
         stack.send_echo(parse_ip(host), IDENT, 1, b"", 0)
     driver.run()
     assert [format_ip(event.dst) for event in events if isinstance(event, EchoReply)] == ["10.0.0.50"] * 2
+
+
+def test_the_page_about_the_simulation_has_the_description_and_every_key() -> None:
+    page = (Path(__file__).parents[2] / "docs/sim.md").read_text()
+    assert Topology.describe() in page
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    assert [row[1].strip(" `") for row in rows] == [*spec.KEYS]
+    for row in rows:
+        spec.parse(row[2].strip(" `"))
