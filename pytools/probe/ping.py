@@ -76,6 +76,8 @@ class PingConfig:
     """Many may answer: a group or a broadcast address."""
     options: IpOptions = DEFAULT_OPTIONS
     epoch_ns: Ns = 0
+    report_every_ns: Ns = 0
+    """Make a ReportDue every so often."""
     histogram: bool = False
     """Count round trips for percentiles and jitter."""
     tell_sent: bool = False
@@ -120,6 +122,7 @@ class PingEngine:
         self._next_at: Ns = 0
         self._exit_at: Ns = NEVER
         self._deadline_at: Ns = NEVER
+        self._report_at: Ns = NEVER
         self._user_to_user = config.user_to_user
         self.done = False
         self.reason = ""
@@ -142,6 +145,9 @@ class PingEngine:
             self._begin(now)
         if self._waiting:
             self._give_up(now)
+        if now >= self._report_at:
+            self._report_at = max(self._report_at + self.config.report_every_ns, now)
+            self._events.append(events.ReportDue(now))
         if now >= self._deadline_at:
             self.finish(now, DEADLINE)
         if now >= self._exit_at:
@@ -178,7 +184,9 @@ class PingEngine:
         if self.done:
             return self._stack.next_deadline()
         lost_at = self._lost_at(self._waiting[0]) if self._waiting else NEVER
-        return min(self._stack.next_deadline(), self._next_at, self._exit_at, self._deadline_at, lost_at)
+        return min(
+            self._stack.next_deadline(), self._next_at, self._exit_at, self._deadline_at, self._report_at, lost_at
+        )
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +196,8 @@ class PingEngine:
         self._next_at = now - (config.preload - 1) * self._interval_ns
         if config.deadline_ns:
             self._deadline_at = now + config.deadline_ns
+        if config.report_every_ns:
+            self._report_at = now + config.report_every_ns
 
     def _probe(self, now: Ns) -> None:
         """Send one probe and set when the next is due."""

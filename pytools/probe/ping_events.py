@@ -204,6 +204,13 @@ class ClockWarning(EngineEvent):
         self.by_ns = by_ns
 
 
+class ReportDue(EngineEvent):
+    """It is time for interim figures."""
+
+    __slots__ = ()
+    name = "report_due"
+
+
 class Summary:
     """The figures of one target, or of all together."""
 

@@ -68,6 +68,8 @@ class SweepConfig:
     behind_gateway: bool = False
     shuffle: bool = False
     epoch_ns: Ns = 0
+    report_every_ns: Ns = 0
+    """Make a ReportDue every so often."""
     histograms: bool = False
     """Percentiles and jitter of each target, not only of all together."""
     keep_rtts: bool = False
@@ -101,6 +103,7 @@ class SweepEngine:
         self._next_at: Ns = 0
         self._exit_at: Ns = NEVER
         self._deadline_at: Ns = NEVER
+        self._report_at: Ns = NEVER
         self._warm_until: Ns = 0
         self._given = 0
         self._open = 0
@@ -137,6 +140,9 @@ class SweepEngine:
             self._begin(now)
         if self._outstanding.next_at() <= now:
             self._give_up(now)
+        if now >= self._report_at:
+            self._report_at = max(self._report_at + self.config.report_every_ns, now)
+            self._events.append(events.ReportDue(now))
         if now >= self._deadline_at:
             self.finish(now, DEADLINE)
         if now >= self._exit_at:
@@ -176,7 +182,7 @@ class SweepEngine:
         """See `Engine`."""
         if self.done:
             return self._stack.next_deadline()
-        own = min(self._next_at, self._exit_at, self._deadline_at, self._outstanding.next_at())
+        own = min(self._next_at, self._exit_at, self._deadline_at, self._report_at, self._outstanding.next_at())
         return min(own, self._stack.next_deadline())
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -185,6 +191,8 @@ class SweepEngine:
         self._begun_at = self._last_at = self._next_at = self._rounds_from = now
         if self.config.deadline_ns:
             self._deadline_at = now + self.config.deadline_ns
+        if self.config.report_every_ns:
+            self._report_at = now + self.config.report_every_ns
         if self.config.behind_gateway:
             self._warm_until = now + _WARM_UP_NS
 

@@ -428,3 +428,8 @@ def test_sending_takes_time_that_is_not_counted_as_round_trip() -> None:
     bench = pinging(PEER, count=2, preload=2).answers(after(MS)).run()
     assert [reply.rtt_ns for reply in bench.of(events.Replied)] == [MS, MS]
     assert times(bench)[1] - times(bench)[0] == SEND_COST
+
+
+def test_interim_figures_are_due_every_so_often() -> None:
+    bench = pinging(PEER, report_every_ns=2 * SECOND).answers(after(MS)).run(until=7 * SECOND)
+    assert [event.now // SECOND for event in bench.of(events.ReportDue)] == [2, 4, 6]

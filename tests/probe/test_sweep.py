@@ -263,3 +263,8 @@ def test_a_full_queue_delays_probes_and_loses_none() -> None:
     targets = [f"10.0.{high}.{low}" for high in range(1, 25) for low in range(1, 251)]
     bench = sweeping(*targets, count=1, gap_ns=0, tell=False).answers(after(MS)).run()
     assert (bench.engine.summary().sent, bench.engine.summary().received) == (6000, 6000)
+
+
+def test_interim_figures_are_due_every_so_often() -> None:
+    bench = sweeping(A, B, report_every_ns=2 * SECOND).answers(after(MS)).run(until=7 * SECOND)
+    assert [event.now // SECOND for event in bench.of(events.ReportDue)] == [2, 4, 6]
