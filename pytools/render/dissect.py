@@ -1,6 +1,5 @@
 """A frame in full: hex dump, and scapy's dissection for -vvv (the only place where a command loads scapy)."""
 
-import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,6 +33,8 @@ def load() -> Dissect | None:
     try:
         with _no_traces_at_home(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries that it tries
+            import logging
+
             logging.getLogger("scapy").setLevel(logging.CRITICAL)  # its complaints name octets raw
             import scapy.layers.all  # noqa: F401
             from scapy.layers.inet import IP
