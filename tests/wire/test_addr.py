@@ -141,6 +141,7 @@ def test_the_solicited_node_address_is_that_of_rfc_4291() -> None:
 def test_the_link_local_address_of_a_mac_is_that_of_rfc_2464() -> None:
     # Section 4: the identifier of 34-56-78-9A-BC-DE is 36-56-78-FF-FE-9A-BC-DE.
     assert format_ip(addr.link_local(parse_mac("34-56-78-9A-BC-DE"))) == "fe80::3656:78ff:fe9a:bcde"
+    assert format_ip(addr.link_local(parse_mac("02:00:00:00:00:01"))) == "fe80::ff:fe00:1"
 
 
 def test_well_known_addresses_are_what_their_names_say() -> None:

@@ -44,6 +44,8 @@ def test_the_urgent_pointer_is_shown_with_its_flag_only() -> None:
         (0, "-"),
         (tcp.SYN | tcp.ACK, "S."),
         (tcp.SYN | tcp.ECE | tcp.CWR, "SEW"),
+        (tcp.ACK | tcp.ECE, ".E"),
+        (tcp.PSH | tcp.ACK | tcp.CWR, "P.W"),
         (tcp.FIN | tcp.PSH | tcp.ACK, "FP."),
         (tcp.RST, "R"),
         (0x1FF, "FSRP.UEWA"),
