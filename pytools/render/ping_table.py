@@ -115,7 +115,8 @@ def _cells(summary: Summary, total: Summary, stats: bool, outage: bool) -> list[
 
 def totals_line(total: Summary, targets: int, answered: int) -> str:
     """`3 targets, 2 answered; 9 packets transmitted, 6 received, 33.3333% packet loss, time 2003ms`."""
-    line = f"{targets} target{'s' * (targets != 1)}, {answered} answered; {total.sent} packets transmitted, {total.received} received"
+    line = f"{targets} target{'s' * (targets != 1)}, {answered} answered; "
+    line += f"{total.sent} packets transmitted, {total.received} received"
     for word, count in (("duplicates", total.duplicates), ("corrupted", total.corrupted), ("errors", total.errors)):
         if count:
             line += f", +{count} {word}"
