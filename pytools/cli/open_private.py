@@ -105,7 +105,23 @@ def _open_lab(path: OwnPath) -> None:
 
     request = path.request
     networks = read_networks(request.network, NETWORKS)
-    raise NotImplementedError
+    link = Lab(
+        _everything(),
+        networks,
+        mac=request.mac,
+        vlans=request.vlans,
+        tx_stamps=request.tx_stamps,
+        promiscuous=request.promiscuous,
+        send_buffer=request.send_buffer,
+        clock=path.clock,
+    )
+    path.links.append(link)
+    path.settle(link.ports[0], networks)
+
+
+def _everything() -> bpf.Interest:
+    """What a host wants to hear."""
+    return bpf.Interest(arp=bpf.ARP_ALL, neighbor_discovery=True, multicast=True, everything=True)
 
 
 # --- a packet socket with an address of our own ---------------------------------------------------------------------
@@ -147,7 +163,7 @@ def _open_on(path: OwnPath, interface: Interface, address: bytes, prefix_len: in
     request = path.request
     link = PacketLink(
         interface,
-        bpf.Interest(arp=bpf.ARP_ALL, neighbor_discovery=True, multicast=True, everything=True),
+        _everything(),
         mac=request.mac or own_mac(interface, address),
         vlans=request.vlans,
         tx_stamps=request.tx_stamps,
