@@ -132,9 +132,9 @@ def _forbidden4(packet: Packet) -> str:
 
 def _forbidden6(packet: Packet) -> str:
     found = ipv6.skip(packet.data, packet.start + 40, packet.data[packet.start + 6], packet.end)
-    if found.fragment is not None and found.fragment.offset:
-        return "not the first fragment"
-    if found.protocol == ipv6.PROTO_ICMPV6:
+    later_fragment = found.fragment is not None and found.fragment.offset
+    # Unlike in IPv4 a later fragment may have an error of its own (RFC 8200 4.5); what it carries nobody can tell.
+    if found.protocol == ipv6.PROTO_ICMPV6 and not later_fragment:
         if found.offset >= packet.end:
             return "about an ICMP error"
         type_ = packet.data[found.offset]

@@ -351,6 +351,10 @@ class IpOutput:
         for parts in packets:
             self._emit(path.iface, path.next_hop, path.kind, Forwarded(path.iface.index, parts), now, False)
 
+    def send_packet(self, path: Path, packet: Transmit, now: Ns) -> int:
+        """Send a finished packet (it starts with its IP header) on a known path; 0 or an errno."""
+        return self._emit(path.iface, path.next_hop, path.kind, packet, now, False)
+
     def send_link(self, iface: Interface, dst: bytes, packet: Transmit, now: Ns) -> int:
         """Send a finished packet to `dst` on the link, whatever the routes say (neighbour discovery)."""
         return self._emit(iface, dst, MULTICAST if is_multicast(dst) else UNICAST, packet, now, False)

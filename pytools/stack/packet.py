@@ -83,6 +83,13 @@ class ProtocolHandler(Protocol):
         """Take an ICMP error about a packet of this protocol: None if it is believed, or the DropReason why not."""
 
 
+class PollingHandler(ProtocolHandler, Protocol):
+    """A protocol that sends when the stack asks for frames, so that a full link holds it back."""
+
+    def poll(self, now: Ns) -> bool:
+        """Hand IP one packet if one is ready; False when there is none."""
+
+
 class IpOptions:
     """What a caller asks of the packets it sends. Not to be changed once used: the stack remembers by identity.
 

@@ -7,8 +7,10 @@ This file puts the pieces together and is the front door; what each protocol doe
 """
 
 import errno
+from collections.abc import Callable
 from random import Random
 from struct import Struct
+from typing import TypeVar
 
 from pytools.engine import (
     PACKET_BROADCAST,
@@ -37,7 +39,7 @@ from pytools.stack.ip_output import IpOutput
 from pytools.stack.nd import Nd
 from pytools.stack.neighbors import Neighbors
 from pytools.stack.node import Node
-from pytools.stack.packet import DEFAULT_OPTIONS, Forwarded, IpOptions, ProtocolHandler
+from pytools.stack.packet import DEFAULT_OPTIONS, Forwarded, IpOptions, PollingHandler, ProtocolHandler
 from pytools.stack.reassembly import Reassembly
 from pytools.stack.redirects import Redirects
 from pytools.stack.routers import Routers
@@ -54,6 +56,9 @@ _VLAN_ID = 0xFFF
 _LOOPBACK_META = RxMeta()
 _UNTAGGED = frozenset((ethernet.ETHERTYPE_IPV4, ethernet.ETHERTYPE_IPV6, ethernet.ETHERTYPE_ARP))
 _unpack_ethernet = Struct("!6s6sH").unpack_from
+
+
+HandlerT = TypeVar("HandlerT", bound=PollingHandler)
 
 
 class Stack:
@@ -96,6 +101,7 @@ class Stack:
         self._forwarder = Forwarder(node, self._routes, self._output, self._errors)
         self._input = IpInput(node, self._reassembly, self._errors, self._forwarder)
         self._on_ip = self._input.on_ip
+        self._pollers: list[Callable[[Ns], bool]] = []
         self._connect()
 
     def _connect(self) -> None:
@@ -195,6 +201,13 @@ class Stack:
         """Let `handler` speak an IP protocol, in both families (TCP is 6)."""
         self._input.handlers4[number] = self._input.handlers6[number] = handler.on_packet
         self._icmp.on_error[number] = handler.on_error
+
+    def install(self, number: int, make: Callable[[Node, IpOutput], HandlerT]) -> HandlerT:
+        """Make a handler on top of IP and register it: `tcp = stack.install(6, Tcp)`."""
+        handler = make(self._node, self._output)
+        self.register(number, handler)
+        self._pollers.append(handler.poll)
+        return handler
 
     def _iface(self, port: int) -> Interface:
         iface = self._node.interfaces.get(port)
@@ -352,8 +365,9 @@ class Stack:
         """The next frame to send."""
         if self._node.loopback:
             self._deliver_loopback(now)
-        if not self._outbox:
-            return None
+        while not self._outbox:
+            if not any(poll(now) for poll in self._pollers):
+                return None
         frame = self._outbox.popleft()
         trace = self.trace
         if (emit := trace.frame) is not None:

@@ -1,5 +1,7 @@
 """RFC 5227: the requirements ARP-11 to ARP-15."""
 
+import itertools
+
 import pytest
 
 from pytools.stack.events import AddressConflicted, AddressReady
@@ -41,7 +43,7 @@ def test_the_intervals_are_those_of_the_rfc(host, seed):
         t.now = t.stack.next_deadline()
         t.stack.on_deadline(t.now)
         instants += [t.now] * (t.stack.poll_transmit(t.now) is not None)
-    waits = [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(instants)]
     assert 0 <= instants[0] <= SECOND
     assert SECOND <= waits[0] <= 2 * SECOND
     assert SECOND <= waits[1] <= 2 * SECOND

@@ -142,7 +142,7 @@ def test_a_message_behind_a_hop_by_hop_header_is_read(host):
     assert not t.drops
 
 
-# --- the state machine of RFC 4861 7.2.5 and Appendix C ------------------------------------------------------------------
+# --- the state machine of RFC 4861 7.2.5 and Appendix C --------------------------------------------------------------
 
 
 def test_an_unsolicited_advertisement_resolves_as_stale(host):
@@ -212,7 +212,7 @@ def test_a_neighbor_entered_by_hand_is_not_changed(host):
     assert state_of(t, "fd00::2") == (PEER, "PERMANENT")
 
 
-# --- duplicate address detection -----------------------------------------------------------------------------------------
+# --- duplicate address detection -------------------------------------------------------------------------------------
 
 
 def test_an_address_is_probed_before_use(host):
@@ -277,7 +277,7 @@ def test_an_advertisement_of_an_address_in_use_is_told_and_ignored(host):
     assert len(t.stack.addresses(0)) == 1
 
 
-# --- the rest ------------------------------------------------------------------------------------------------------------
+# --- the rest --------------------------------------------------------------------------------------------------------
 
 
 def test_the_link_local_address_comes_along(host):

@@ -1,0 +1,1 @@
+"""Congestion control: how the window grows and shrinks. `base` is the contract."""
