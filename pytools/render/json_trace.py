@@ -15,6 +15,7 @@ from pytools.errors import PytoolsError
 from pytools.render.json_lines import VERSION, JsonWriter, encode_record
 from pytools.render.words import format_address, icmp_words
 from pytools.trace import events as trace
+from pytools.trace import tcp_events as tcp
 from pytools.trace.hub import CATEGORIES
 from pytools.units import Ns
 from pytools.wire.notation import describe
@@ -74,6 +75,19 @@ FIELDS: Final[dict[type[trace.TraceEvent], Fields]] = {
     trace.ProbeAnswered: (*_PROBE, *_plain("rtt_ns", "kind")),
     trace.ProbeLost: (*_PROBE, *_plain("waited_ns")),
     trace.ProbeFailed: (*_PROBE, *_plain("why")),
+    tcp.StateChanged: _plain("id", "old", "new", "why"),
+    tcp.SegmentSent: _plain("id", "seq", "length", "flight", "cwnd"),
+    tcp.SegmentRetransmitted: _plain("id", "seq", "length", "cause", "by", "times", "flight", "cwnd"),
+    tcp.RttUpdated: _plain("id", "rtt_ns", "srtt_ns", "rttvar_ns", "rto_ns"),
+    tcp.CwndChanged: _plain("id", "cwnd", "ssthresh", "why"),
+    tcp.RecoveryEntered: _plain("id", "phase", "by", "cwnd", "ssthresh"),
+    tcp.RecoveryLeft: _plain("id", "cwnd", "ssthresh"),
+    tcp.ScoreboardChanged: _plain("id", "sacked", "lost", "resent", "flight"),
+    tcp.WindowChanged: _plain("id", "window"),
+    tcp.RtoExpired: _plain("id", "count", "rto_ns", "cwnd", "ssthresh"),
+    tcp.TcpTimerFired: _plain("id", "timer", "count"),
+    tcp.ChallengeSent: _plain("id", "why"),
+    tcp.ConnectionEnded: _plain("id", "error"),
     trace.WireLost: (*_WIRE, *_plain("why")),
     trace.WireDuplicated: _WIRE,
     trace.WireDelayed: (*_WIRE, *_plain("extra_ns")),

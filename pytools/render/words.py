@@ -14,9 +14,12 @@ from typing import Any, Final
 
 from pytools.engine import CHECKSUM_PARTIAL
 from pytools.trace import events as trace
+from pytools.trace import tcp_events as tcp
 from pytools.units import Ns
 from pytools.wire import icmp, icmp6
 from pytools.wire.addr import format_ip, format_mac
+
+INFINITE_SSTHRESH: Final = 0x7FFFFFFF
 
 _WITH_MTU: Final = frozenset(((4, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED), (6, icmp6.PACKET_TOO_BIG, 0)))
 _WITH_POINTER: Final = frozenset(((4, icmp.PARAMETER_PROBLEM), (6, icmp6.PARAMETER_PROBLEM)))
@@ -193,6 +196,64 @@ def _nothing(e: Any) -> str:
     return ""
 
 
+def _state_changed(e: Any) -> str:
+    return f"{e.old}->{e.new} ({e.why})"
+
+
+def _segment_sent(e: Any) -> str:
+    return f"flight {e.flight}/{e.cwnd}"
+
+
+def _segment_retransmitted(e: Any) -> str:
+    by = f" ({e.by})" if e.by else ""
+    return f"RETX {e.cause}{by} #{e.times} flight {e.flight}/{e.cwnd}"
+
+
+def _rtt_updated(e: Any) -> str:
+    estimate = f"srtt {e.srtt_ns / 1e6:.3f} rttvar {e.rttvar_ns / 1e6:.3f} rto {e.rto_ns / 1e6:.0f}"
+    return f"rtt {format_ms(e.rtt_ns)} ({estimate})"
+
+
+def _windows(e: Any) -> str:
+    return f"cwnd {e.cwnd} ssthresh {'inf' if e.ssthresh == INFINITE_SSTHRESH else e.ssthresh}"
+
+
+def _cwnd_changed(e: Any) -> str:
+    return f"{_windows(e)} ({e.why})"
+
+
+def _recovery_entered(e: Any) -> str:
+    return f"{e.phase.upper()} by {e.by} {_windows(e)}"
+
+
+def _recovery_left(e: Any) -> str:
+    return f"recovered {_windows(e)}"
+
+
+def _scoreboard_changed(e: Any) -> str:
+    return f"sacked {e.sacked} lost {e.lost} resent {e.resent} flight {e.flight}"
+
+
+def _window_changed(e: Any) -> str:
+    return f"peer window {e.window}"
+
+
+def _rto_expired(e: Any) -> str:
+    return f"RTO #{e.count} next {format_duration(e.rto_ns)} {_windows(e)}"
+
+
+def _tcp_timer_fired(e: Any) -> str:
+    return f"TIMER {e.timer} #{e.count}" if e.count > 1 else f"TIMER {e.timer}"
+
+
+def _challenge_sent(e: Any) -> str:
+    return f"challenge ACK ({e.why})"
+
+
+def _connection_ended(e: Any) -> str:
+    return f"ended {e.error}" if e.error else "ended"
+
+
 WORDS: Final[dict[type[trace.TraceEvent], Callable[[Any], str]]] = {
     trace.FrameReceived: _frame_received,
     trace.FrameSent: _frame_sent,
@@ -219,6 +280,19 @@ WORDS: Final[dict[type[trace.TraceEvent], Callable[[Any], str]]] = {
     trace.ProbeAnswered: _probe_answered,
     trace.ProbeLost: _probe_lost,
     trace.ProbeFailed: _probe_failed,
+    tcp.StateChanged: _state_changed,
+    tcp.SegmentSent: _segment_sent,
+    tcp.SegmentRetransmitted: _segment_retransmitted,
+    tcp.RttUpdated: _rtt_updated,
+    tcp.CwndChanged: _cwnd_changed,
+    tcp.RecoveryEntered: _recovery_entered,
+    tcp.RecoveryLeft: _recovery_left,
+    tcp.ScoreboardChanged: _scoreboard_changed,
+    tcp.WindowChanged: _window_changed,
+    tcp.RtoExpired: _rto_expired,
+    tcp.TcpTimerFired: _tcp_timer_fired,
+    tcp.ChallengeSent: _challenge_sent,
+    tcp.ConnectionEnded: _connection_ended,
     trace.WireLost: _wire_lost,
     trace.WireDuplicated: _wire_duplicated,
     trace.WireDelayed: _wire_delayed,

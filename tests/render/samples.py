@@ -2,6 +2,7 @@
 
 from pytools.engine import CHECKSUM_PARTIAL
 from pytools.trace import events as trace
+from pytools.trace import tcp_events as tcp
 from pytools.units import MS, SECOND
 from pytools.wire.addr import parse_ip, parse_mac
 
@@ -12,6 +13,7 @@ ROUTER = parse_ip("10.0.0.1")
 US = parse_ip("10.0.0.10")
 MAC = parse_mac("02:00:00:00:00:02")
 NOW = 5 * SECOND
+TCP = "10.0.0.10:40000 > 10.0.0.2:80"
 
 WORDS: list[tuple[trace.TraceEvent, str]] = [
     (trace.FrameReceived(NOW, 0, bytes(60), None, 0, 0), ""),
@@ -73,6 +75,24 @@ WORDS: list[tuple[trace.TraceEvent, str]] = [
         trace.ProbeFailed(NOW, "10.0.0.99", 3, "Destination Host Unreachable"),
         "FAILED 10.0.0.99 seq 3: Destination Host Unreachable",
     ),
+    (tcp.StateChanged(NOW, TCP, "SYN-SENT", "ESTABLISHED", "SYN,ACK"), "SYN-SENT->ESTABLISHED (SYN,ACK)"),
+    (tcp.SegmentSent(NOW, TCP, 1, 1448, 1, 10), "flight 1/10"),
+    (tcp.SegmentRetransmitted(NOW, TCP, 1, 1448, "fast", "sack", 1, 7, 7), "RETX fast (sack) #1 flight 7/7"),
+    (
+        tcp.RttUpdated(NOW, TCP, 57_000, 60_000, 30_000, 200_060_000),
+        "rtt 0.057 ms (srtt 0.060 rttvar 0.030 rto 200)",
+    ),
+    (tcp.CwndChanged(NOW, TCP, 11, 0x7FFFFFFF, "ack"), "cwnd 11 ssthresh inf (ack)"),
+    (tcp.RecoveryEntered(NOW, TCP, "Recovery", "sack", 10, 5), "RECOVERY by sack cwnd 10 ssthresh 5"),
+    (tcp.RecoveryLeft(NOW, TCP, 5, 5), "recovered cwnd 5 ssthresh 5"),
+    (tcp.ScoreboardChanged(NOW, TCP, 3, 2, 1, 6), "sacked 3 lost 2 resent 1 flight 6"),
+    (tcp.WindowChanged(NOW, TCP, 65535), "peer window 65535"),
+    (tcp.RtoExpired(NOW, TCP, 2, 800 * MS, 1, 5), "RTO #2 next 800 ms cwnd 1 ssthresh 5"),
+    (tcp.TcpTimerFired(NOW, TCP, "delayed-ack", 1), "TIMER delayed-ack"),
+    (tcp.TcpTimerFired(NOW, TCP, "persist", 2), "TIMER persist #2"),
+    (tcp.ChallengeSent(NOW, TCP, "PAWS"), "challenge ACK (PAWS)"),
+    (tcp.ConnectionEnded(NOW, TCP, "ECONNRESET"), "ended ECONNRESET"),
+    (tcp.ConnectionEnded(NOW, TCP, ""), "ended"),
     (trace.WireLost(NOW, "out", 3, bytes(42), "loss"), "WIRE lost #3 out (loss)"),
     (trace.WireDuplicated(NOW, "in", 4, bytes(42)), "WIRE doubled #4 in"),
     (trace.WireDelayed(NOW, "in", 5, bytes(42), 20 * MS), "WIRE delayed #5 in by 20 ms"),

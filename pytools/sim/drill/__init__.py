@@ -1,0 +1,1 @@
+"""packetdrill's scripts on our stack in virtual time: `script` reads them, `runner` plays them."""
