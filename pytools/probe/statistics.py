@@ -182,7 +182,7 @@ def rebin(histogram: Histogram, bars: int) -> list[tuple[Ns, Ns, int]]:
     used = list(histogram.buckets())
     if not used:
         return []
-    edges = _edges(used[0][0], used[-1][1], bars)
+    edges = _edges(used[0][0], used[-1][1], bars, used[-1][1] - used[-1][0])
     rows = [[low, high, 0] for low, high in pairwise(edges)]
     at = 0
     for low, high, count in used:
@@ -190,16 +190,17 @@ def rebin(histogram: Histogram, bars: int) -> list[tuple[Ns, Ns, int]]:
         while middle >= rows[at][1]:
             at += 1
         rows[at][2] += count
-    return [(low, high, count) for low, high, count in rows]
+    filled = [number for number, row in enumerate(rows) if row[2]]
+    return [(low, high, count) for low, high, count in rows[filled[0] : filled[-1] + 1]]
 
 
-def _edges(low: Ns, high: Ns, bars: int) -> list[Ns]:
+def _edges(low: Ns, high: Ns, bars: int, finest: Ns) -> list[Ns]:
     if high > 10 * max(low, US):
         edges = [_one_two_five_below(max(low, 1))]
         while edges[-1] < high:
             edges.append(_next_one_two_five(edges[-1]))
         return edges
-    step = _next_one_two_five(max(1, (high - low) // bars))
+    step = _next_one_two_five(max(finest, (high - low) // bars))
     start = low - low % step
     return list(range(start, high + step, step))
 
