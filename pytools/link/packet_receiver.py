@@ -229,7 +229,7 @@ class PacketReceiver:
                 meta.gso_size = 0
             if mac:
                 dst = buffer[_ETHERNET_AT : _ETHERNET_AT + 6]
-                meta.packet_type = PACKET_HOST if dst == mac else _packet_type(dst)
+                meta.packet_type = PACKET_HOST if dst == mac else packet_type_of(dst)
             sink(view[frame_at : _HEADROOM + length], at, meta)
             count += 1
         return count
@@ -291,7 +291,7 @@ class PacketReceiver:
             return self._frame_at
         self._set_offload()
         dst = self._buffer[_ETHERNET_AT : _ETHERNET_AT + 6]
-        meta.packet_type = PACKET_HOST if dst == mac else _packet_type(dst)
+        meta.packet_type = PACKET_HOST if dst == mac else packet_type_of(dst)
         if status & TP_VLAN_VALID and tci & 0xFFF:
             return self._put_tag_back(tci, tpid if status & TP_VLAN_TPID_VALID else 0x8100)
         return self._frame_at
@@ -357,7 +357,7 @@ def _join(sock: Any, index: int, kind: int, mac: bytes = b"") -> None:
     sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("=iHH8s", index, kind, len(mac), mac))
 
 
-def _packet_type(dst: Sequence[int]) -> int:
+def packet_type_of(dst: Sequence[int]) -> int:
     """By the destination of a frame that is not ours alone."""
     if not dst[0] & 1:
         return PACKET_OTHERHOST
