@@ -247,7 +247,8 @@ class Path:
         self._give_up_privileges()
         gc.freeze()
         gc.enable()
-        self._driver = Driver(engine, self.links, self._tracing.waiter(self.waiter), on_event, on_error)
+        waiter, on_event = self._tracing.waiter(self.waiter), self._tracing.before(on_event)
+        self._driver = Driver(engine, self.links, waiter, on_event, on_error)
         return self._driver
 
     def _give_up_privileges(self) -> None:

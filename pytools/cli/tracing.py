@@ -14,7 +14,8 @@ from pytools.units import Ns
 
 if TYPE_CHECKING:
     from pytools.cli.open import TraceRequest
-    from pytools.engine import Port
+    from pytools.engine import EngineEvent, Port
+    from pytools.run.driver import OnEvent
     from pytools.run.waiters import Waiter
     from pytools.trace.hub import Trace
 
@@ -118,6 +119,18 @@ class Tracing:
     def waiter(self, waiter: "Waiter") -> "Waiter":
         """`waiter`, with a flush before each wait if there is anything to flush."""
         return FlushingWaiter(waiter, self.flush) if self._renderers else waiter
+
+    def before(self, on_event: "OnEvent | None") -> "OnEvent | None":
+        """`on_event`, with a flush before it: on a terminal a packet stands above what it led to."""
+        if on_event is None or not self._renderers:
+            return on_event
+        flush, tell = self.flush, on_event
+
+        def flush_and_tell(event: "EngineEvent") -> None:
+            flush()
+            tell(event)
+
+        return flush_and_tell
 
 
 class FlushingWaiter:
