@@ -5,11 +5,13 @@ from typing import Final
 
 from pytools.probe.ping_events import BAD_CHECKSUM, DIFFERENT_ADDRESS, MULTICAST, TRUNCATED
 from pytools.stack.events import EchoReply
-from pytools.units import SECOND, Ns
+from pytools.units import MS, SECOND, Ns
 
 TIMEVAL_OCTETS: Final = 16
 """A payload starts with a struct timeval of this machine if it has room for one."""
 HEADER_OCTETS: Final = 8
+
+_DAY: Final[Ns] = 86_400 * SECOND
 
 _pack_timeval: Final = Struct("=qq").pack
 
@@ -55,6 +57,18 @@ def oddities(reply: EchoReply, dst: bytes, size: int, is_multicast: bool) -> int
 def is_subnet_router(address: bytes) -> bool:
     """Whether this is the subnet-router anycast address of a /64 (RFC 4291 2.6.1): others answer for it."""
     return len(address) == 16 and not any(address[8:])
+
+
+def recorded(options: bytes, own: bytes, wall_ns: Ns) -> bytes:
+    """IPv4 options with ourselves entered as a hop, which the sender and the receiver of a packet are too (Linux)."""
+    if not options or len(own) != 4:
+        return options
+    from pytools.wire import ipv4_options
+
+    try:
+        return ipv4_options.record(options, own, wall_ns % _DAY // MS, (own,))
+    except ipv4_options.OptionError:
+        return options
 
 
 def full_seq(sent: int, seq: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pytools.engine import EngineEvent, RxMeta, Transmit
 from pytools.probe import ping_events as events
-from pytools.probe.echo import HEADER_OCTETS, TIMEVAL_OCTETS, Payload, full_seq, oddities
+from pytools.probe.echo import HEADER_OCTETS, TIMEVAL_OCTETS, Payload, full_seq, oddities, recorded
 from pytools.probe.ping_events import BAD_CHECKSUM, DUPLICATE, LATE, Summary
 from pytools.probe.statistics import Histogram, Jitter, RttSum
 from pytools.stack.events import EchoReply, IcmpError, SendFailed
@@ -212,8 +212,8 @@ class PingEngine:
             self._stamped_at[seq & 0xFFFF] = 0
         self._last_at = now
         self._count_sent(seq)
-        ident, options = self.config.ident, self.config.options
-        errno = self._stack.send_echo(self._dst, ident, seq & 0xFFFF, payload, now, options, seq)
+        options = self._options_at(now)
+        errno = self._stack.send_echo(self._dst, self.config.ident, seq & 0xFFFF, payload, now, options, seq)
         if errno == ENOBUFS:
             # The queue is full. The probe never was; try it again as soon as a flood would.
             self.sent -= 1
@@ -223,6 +223,16 @@ class PingEngine:
         if errno:
             self._refused(now, seq, errno)
         self._schedule(now)
+
+    def _options_at(self, now: Ns) -> IpOptions:
+        """What the probe carries: the sender is the first hop of a recorded route or of timestamps, as with Linux."""
+        given = self.config.options
+        if not given.options:
+            return given
+        source = given.src or self._stack.source_for(self._dst, now, given) or b""
+        settings = {name: getattr(given, name) for name in IpOptions.__slots__}
+        settings["options"] = recorded(given.options, source, self.config.epoch_ns + now)
+        return IpOptions(**settings)
 
     def _count_sent(self, seq: int) -> None:
         self.sent = seq
@@ -381,7 +391,7 @@ class PingEngine:
                 reply.ident,
                 flags,
                 size,
-                reply.options,
+                recorded(reply.options, reply.dst, self.config.epoch_ns + reply.now),
                 wrong_at,
                 expected,
                 payload,

@@ -9,6 +9,7 @@ from pytools.probe import ping_events as events
 from pytools.probe.ping import COUNT, DEADLINE, FAILED, INTERRUPTED, TIMEOUT
 from pytools.stack.packet import IpOptions
 from pytools.units import MS, SECOND, US, Ns
+from pytools.wire import ipv4_options
 from pytools.wire.addr import parse_ip
 from tests.probe.ping_bench import IDENT, SEND_COST, Bench, Echo, pinging
 
@@ -433,3 +434,22 @@ def test_sending_takes_time_that_is_not_counted_as_round_trip() -> None:
 def test_interim_figures_are_due_every_so_often() -> None:
     bench = pinging(PEER, report_every_ns=2 * SECOND).answers(after(MS)).run(until=7 * SECOND)
     assert [event.now // SECOND for event in bench.of(events.ReportDue)] == [2, 4, 6]
+
+
+def test_the_sender_and_the_receiver_are_hops_of_a_recorded_route() -> None:
+    options = IpOptions(options=ipv4_options.record_route())
+
+    def answer(echo: Echo) -> list[tuple[Ns, bytes]]:
+        return [(MS, echo.reply(options=echo.options))]
+
+    bench = pinging(PEER, count=1, options=options).answers(answer).run()
+    assert bench.echoes[0].options[:7] == bytes([7, 39, 8]) + parse_ip("10.0.0.10")
+    (reply,) = bench.of(events.Replied)
+    assert reply.options[2:11] == bytes([12]) + 2 * parse_ip("10.0.0.10")
+
+
+def test_timestamps_carry_the_time_of_each_probe() -> None:
+    options = IpOptions(options=ipv4_options.timestamp(ipv4_options.TS_ONLY, 9))
+    bench = pinging(PEER, count=2, options=options, epoch_ns=1234 * MS).answers(after(MS)).run()
+    stamps = [int.from_bytes(echo.options[4:8], "big") for echo in bench.echoes]
+    assert stamps == [1234, 2234]
