@@ -55,7 +55,7 @@ class Addresses:
     def ready(self, own: Address, now: Ns) -> None:
         """Nobody objected: the address may be used."""
         self._prefer(own, "no conflict", now)
-        self._node.events.append(AddressReady(now, own.iface.index, own.address))
+        self._node.tell(AddressReady(now, own.iface.index, own.address))
 
     def conflict(self, own: Address, mac: bytes, now: Ns, give_up: bool, action: str) -> None:
         """Another station (`mac`) uses or wants the address."""
@@ -64,7 +64,7 @@ class Addresses:
             emit(ConflictTraced(now, index, own.address, mac, action))
         if give_up:
             self._withdraw(own, DUPLICATE, "conflict", now)
-        self._node.events.append(AddressConflicted(now, index, own.address, mac, give_up))
+        self._node.tell(AddressConflicted(now, index, own.address, mac, give_up))
 
     def _add_link_local(self, iface: Interface, now: Ns, probe: bool) -> None:
         """RFC 4291 2.1: every IPv6 port has one."""

@@ -84,7 +84,7 @@ class Arp:
         if iface.watch:
             at = now if meta.at is None else meta.at
             broadcast = link_dst[0] & 1 != 0
-            self._node.events.append(ArpSeen(now, at, iface.index, link_src, packet, broadcast))
+            self._node.tell(ArpSeen(now, at, iface.index, link_src, packet, broadcast))
         sender_ip, sender_mac = packet.sender_ip, packet.sender_mac
         if sender_mac == iface.mac:
             return DropReason.OWN_FRAME

@@ -205,9 +205,9 @@ class Nd:
     def _see(self, packet: Packet, type_: int, target: bytes, mac: bytes | None, flags: int, now: Ns) -> None:
         """Tell whoever watches the port."""
         iface = packet.iface
-        if not iface.watch or len(self._node.events) >= self._node.config.event_limit:
+        if not iface.watch:
             return
-        self._node.events.append(
+        self._node.tell(
             NdSeen(
                 now,
                 packet.at,

@@ -94,7 +94,7 @@ class Neighbors:
         if neighbor is None:
             return errno.ENOBUFS
         if neighbor.state != INCOMPLETE:
-            self._node.events.append(NeighborResolved(now, iface.index, address, neighbor.mac))
+            self._node.tell(NeighborResolved(now, iface.index, address, neighbor.mac))
             return 0
         neighbor.watched = True
         if neighbor.due_at == NEVER:
@@ -239,7 +239,7 @@ class Neighbors:
         self._set_state(neighbor, state, why, now)
         if neighbor.watched:
             neighbor.watched = False
-            self._node.events.append(NeighborResolved(now, neighbor.iface.index, neighbor.address, neighbor.mac))
+            self._node.tell(NeighborResolved(now, neighbor.iface.index, neighbor.address, neighbor.mac))
         self._flush(neighbor, now)
 
     def _flush(self, neighbor: Neighbor, now: Ns) -> None:
@@ -302,7 +302,7 @@ class Neighbors:
         self._set_state(neighbor, FAILED, why, now)
         self._drop_entry(neighbor)
         if neighbor.watched:
-            self._node.events.append(NeighborFailed(now, neighbor.iface.index, neighbor.address))
+            self._node.tell(NeighborFailed(now, neighbor.iface.index, neighbor.address))
         if was_known:
             self.on_gone(neighbor, now)
         for packet in queue:

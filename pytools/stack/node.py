@@ -65,6 +65,13 @@ class Node:
         self.outbox.append(frame)
         return True
 
+    def tell(self, event: EngineEvent) -> None:
+        """Queue an event for `poll_event`; when nobody takes them out, new ones are lost and counted."""
+        if len(self.events) >= self.config.event_limit:
+            self.discard("SOCKET_RCVBUFF", -1, "event queue is full", event.now)
+        else:
+            self.events.append(event)
+
     def refuse(self, reason: str, port: int, now: Ns) -> None:
         """Count a received frame that was not taken."""
         self.drops[reason] = self.drops.get(reason, 0) + 1

@@ -398,7 +398,7 @@ class Stack:
     def on_transmitted(self, token: object, now: Ns, at: Ns | None, error: OSError | None) -> None:
         """The link took a frame that carried a token, or refused it: then SendFailed follows."""
         if error is not None:
-            self._events.append(SendFailed(now, b"", error.errno or 0, token))
+            self._node.tell(SendFailed(now, b"", error.errno or 0, token))
 
     def poll_event(self) -> EngineEvent | None:
         """The next event for the application."""
@@ -420,7 +420,7 @@ class Stack:
         elif self._icmp.on_undeliverable(packet, now) is not None and packet.token is not None:
             octets = b"".join(packet.parts)
             dst = octets[16:20] if octets[0] >> 4 == 4 else octets[24:40]
-            self._events.append(SendFailed(now, dst, errno.EHOSTUNREACH, packet.token))
+            self._node.tell(SendFailed(now, dst, errno.EHOSTUNREACH, packet.token))
 
 
 def _vlan_ids(tags: tuple[int, ...]) -> tuple[int, ...]:

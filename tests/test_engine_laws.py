@@ -1,0 +1,102 @@
+"""Every engine keeps the laws of pytools.engine. To put another one under them, add a Subject to the list."""
+
+from random import Random
+
+import pytest
+
+from pytools.engine import Port
+from pytools.stack.config import StackConfig
+from pytools.stack.packet import IpOptions
+from pytools.stack.routes import Route
+from pytools.stack.stack import Stack
+from pytools.stack.udp import SERVICES
+from pytools.trace.hub import Trace
+from pytools.wire import arp, ethernet, icmp, ipv4, ipv4_options, udp
+from pytools.wire.addr import Network, parse_ip
+from tests.laws import LAWS, Play, Subject
+
+MAC, FAR_MAC = bytes.fromhex("02000000000a"), bytes.fromhex("020000000002")
+OURS, FAR, LOST = parse_ip("10.0.0.10"), parse_ip("10.0.0.2"), parse_ip("10.0.0.99")
+OURS6, FAR6 = parse_ip("fd00::10"), parse_ip("fd00::2")
+
+
+def stack(
+    rng: Random, trace: Trace, mac: bytes = MAC, last: str = "10", shared: bool = False, **settings: object
+) -> Stack:
+    """A stack on 10.0.0.0/24 and fd00::/64."""
+    made = Stack(rng, StackConfig(**settings), trace)
+    made.add_port(Port(0, "eth0", mac=mac))
+    made.add_address(0, parse_ip(f"10.0.0.{last}"), 24, shared=shared)
+    made.add_address(0, parse_ip(f"fd00::{last}"), 64, shared=shared)
+    made.open_echo(77)
+    return made
+
+
+def answering_host(rng: Random, trace: Trace) -> Stack:
+    """10.0.0.2 and fd00::2, with the usual services."""
+    made = stack(rng, trace, FAR_MAC, "2")
+    for port, service in SERVICES.items():
+        made.open_udp(port, service)
+    return made
+
+
+def router(rng: Random, trace: Trace) -> Stack:
+    """Forwards between two ports, probes for an address, and knows ways that lead nowhere."""
+    made = stack(rng, trace, forwarding=True, send_redirects=True)
+    made.add_port(Port(1, "eth1", mtu=600, mac=bytes.fromhex("02000000000b")))
+    made.add_address(1, parse_ip("10.1.0.1"), 24)
+    made.add_address(0, parse_ip("10.0.0.11"), 24, probe=True)
+    for network, kind in (("192.0.2.0/24", "unreachable"), ("198.51.100.0/24", "prohibit"), ("0.0.0.0/0", "blackhole")):
+        made.add_route(Route(Network.parse(network), 0, kind=kind))
+    return made
+
+
+def packet(dst: bytes, payload: bytes, protocol: int = ipv4.PROTO_ICMP, **header: object) -> bytes:
+    """A frame from 10.0.0.2 to us."""
+    ip = ipv4.encode(FAR, dst, protocol, len(payload), **header)
+    return ethernet.encode(MAC, FAR_MAC, ethernet.ETHERTYPE_IPV4) + ip + payload
+
+
+def talk(play: Play) -> None:
+    """A host's or kernel's neighbour pings and is pinged, in pieces too, sends datagrams, and somebody is missing."""
+    for seq in range(3):
+        for dst in (FAR, FAR6, LOST):
+            play.does(lambda s, now, dst=dst, seq=seq: s.send_echo(dst, 77, seq, b"x" * 56, now, None, seq))
+        play.advance(0.3)
+    play.does(lambda s, now: s.send_echo(FAR, 77, 9, bytes(4000), now, IpOptions(tos=4), "large"))
+    play.does(lambda s, now: s.send_echo(FAR6, 77, 9, bytes(4000), now))
+    port = 40000
+    play.does(lambda s, now: s.open_udp(port))
+    for there in (7, 19, 99):
+        play.does(lambda s, now, there=there: s.send_udp(port, FAR, there, b"hello", now, None, there))
+        play.does(lambda s, now, there=there: s.send_udp(port, FAR6, there, b"hello", now))
+    play.advance(0.1)
+    echo = icmp.encode_echo(5, 1, bytes(56))
+    play.receives(packet(OURS, echo, options=ipv4_options.record_route()), at=5)
+    play.receives(packet(OURS, echo[:32], more_fragments=True, ident=7))
+    play.receives(packet(OURS, udp.encode(FAR, OURS, 9, 9, b"nobody")))
+    play.advance(70)
+
+
+def be_a_router(play: Play) -> None:
+    """Packets come through, too large ones, late ones, ones to nowhere."""
+    request = arp.encode(arp.REQUEST, FAR_MAC, FAR, bytes(6), OURS)
+    play.receives(ethernet.encode(ethernet.BROADCAST, FAR_MAC, ethernet.ETHERTYPE_ARP) + request)
+    for dst in ("10.1.0.2", "10.1.0.99", "192.0.2.1", "198.51.100.1", "203.0.113.1", "10.0.0.3"):
+        for size, ttl, df in ((56, 64, False), (1400, 64, False), (1400, 64, True), (56, 1, False)):
+            echo = icmp.encode_echo(5, 1, bytes(size))
+            play.receives(packet(parse_ip(dst), echo, ttl=ttl, dont_fragment=df))
+    play.advance(5)
+
+
+SUBJECTS = [
+    Subject("stack host", stack, talk, against=answering_host),
+    Subject("stack shared", lambda rng, trace: stack(rng, trace, shared=True), talk, against=answering_host),
+    Subject("stack router", router, be_a_router),
+]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_every_engine_keeps_the_law(subject, law):
+    law(subject)
