@@ -68,8 +68,11 @@ class PathRequest:
         "link_layer",
         "mac",
         "mark",
+        "more_addresses",
+        "mtu",
         "network",
         "ping_socket",
+        "probe",
         "promiscuous",
         "reads_stdin",
         "seed",
@@ -90,6 +93,9 @@ class PathRequest:
         via: str = "auto",
         interfaces: Sequence[str] = (),
         address: str | None = None,
+        more_addresses: Sequence[str] = (),
+        probe: bool = False,
+        mtu: int = 0,
         network: str | None = None,
         targets: Sequence[Target] = (),
         later_targets: bool = False,
@@ -116,6 +122,12 @@ class PathRequest:
         self.interfaces = interfaces
         """The -I values: interface names, VRF names, source addresses."""
         self.address = address
+        self.more_addresses = more_addresses
+        """Further addresses of our own on the same link, as `address`."""
+        self.probe = probe
+        """On a network shared with others use our addresses only when nobody objected (RFC 5227, RFC 4862)."""
+        self.mtu = mtu
+        """Our MTU if it is to be lower than the link's, else 0."""
         self.network = network
         self.targets = targets
         """Targets that are known already; their interfaces are opened before privileges go."""
@@ -230,6 +242,11 @@ class Path:
     def ports(self) -> "list[Port]":
         """Every port of every link."""
         return [port for link in self.links for port in link.ports]
+
+    def add_port(self, port: "Port") -> None:
+        """Give the stack a port, with the MTU that was asked for."""
+        port.mtu = min(port.mtu, self.request.mtu or port.mtu)
+        self.stack.add_port(port)
 
     def _port(self, index: int) -> "Port":
         return next(port for port in self.ports if port.index == index)

@@ -49,22 +49,25 @@ class OwnPath(Path):
 
     def settle(self, port: Port, networks: Sequence[Network]) -> None:
         """Give the stack its addresses on `port`, .10 of each network or --address, and routes by .1."""
-        self.stack.add_port(port)
+        self.add_port(port)
         now: Ns = self.waiter.now()
+        given = [address for address, _ in read_addresses(self.request)]
+        for address in given:
+            if not any(address in network for network in networks):
+                allowed = ", ".join(str(network) for network in networks)
+                raise UsageError(f"--address {format_ip(address)}: not in {allowed} (see --network)")
         for network in networks:
-            own = self._address_in(network)
-            self.stack.add_address(port.index, own, network.prefix_len, now)
-            everything = Network(bytes(len(own)), 0)
-            self.stack.add_route(Route(everything, port.index, host_of(network, 1), own))
+            usual = host_of(network, _OUR_HOST[len(network.address)])
+            ours = [address for address in given if address in network] or [usual]
+            for own in ours:
+                self.stack.add_address(port.index, own, network.prefix_len, now)
+            everything = Network(bytes(len(ours[0])), 0)
+            self.stack.add_route(Route(everything, port.index, host_of(network, 1), ours[0]))
 
-    def _address_in(self, network: Network) -> bytes:
-        if self.request.address is not None:
-            address, _ = read_address(self.request.address)
-            if len(address) == len(network.address):
-                if address not in network:
-                    raise UsageError(f"--address {self.request.address}: not in {network} (see --network)")
-                return address
-        return host_of(network, _OUR_HOST[len(network.address)])
+
+def read_addresses(request: PathRequest) -> list[tuple[bytes, int]]:
+    """(address, prefix length or -1) of each that --address gave."""
+    return [read_address(text) for text in (request.address, *request.more_addresses) if text is not None]
 
 
 def read_address(text: str) -> tuple[bytes, int]:
@@ -135,36 +138,40 @@ def own_mac(interface: Interface, address: bytes) -> bytes:
 
 def open_own_address(request: PathRequest) -> OwnPath:
     """A host of our own beside this one, on the same wire: `--address`."""
-    assert request.address is not None
-    address, prefix_len = read_address(request.address)
-    interface = _interface_for(request, address)
+    given = read_addresses(request)
+    interface = _interface_for(request, given[0][0])
     if os.path.exists(f"/sys/class/net/{interface.name}/phy80211"):
         raise LinkError(
             f"{interface.name}: an access point knows one MAC for each station, so --address can't work on Wi-Fi"
             " (without it the stack shares the host's address)"
         )
-    present = host.addresses(interface.index)
-    if any(one.address == address for one in present):
-        raise LinkError(f"--address {request.address}: {interface.name} has that address already", EADDRNOTAVAIL)
-    if prefix_len < 0:
-        prefix_len = next(
-            (one.prefix_len for one in present if address in Network(one.address, one.prefix_len)), len(address) * 6
-        )
+    addresses = [_with_prefix(interface, address, prefix_len) for address, prefix_len in given]
     path = OwnPath(request, "packet")
     try:
-        _open_on(path, interface, address, prefix_len)
+        _open_on(path, interface, addresses)
     except BaseException:
         path.close()
         raise
     return path
 
 
-def _open_on(path: OwnPath, interface: Interface, address: bytes, prefix_len: int) -> None:
+def _with_prefix(interface: Interface, address: bytes, prefix_len: int) -> tuple[bytes, int]:
+    """The prefix length: as given, that of the host's network around the address, or /24 and /96."""
+    present = host.addresses(interface.index)
+    if any(one.address == address for one in present):
+        raise LinkError(f"--address {format_ip(address)}: {interface.name} has that address already", EADDRNOTAVAIL)
+    if prefix_len >= 0:
+        return address, prefix_len
+    around = [one.prefix_len for one in present if address in Network(one.address, one.prefix_len)]
+    return address, around[0] if around else len(address) * 6
+
+
+def _open_on(path: OwnPath, interface: Interface, addresses: Sequence[tuple[bytes, int]]) -> None:
     request = path.request
     link = PacketLink(
         interface,
         _everything(),
-        mac=request.mac or own_mac(interface, address),
+        mac=request.mac or own_mac(interface, addresses[0][0]),
         vlans=request.vlans,
         tx_stamps=request.tx_stamps,
         promiscuous=request.promiscuous,
@@ -174,10 +181,11 @@ def _open_on(path: OwnPath, interface: Interface, address: bytes, prefix_len: in
     )
     path.links.append(link)
     port = link.ports[0]
-    path.stack.add_port(port)
-    path.stack.add_address(port.index, address, prefix_len, path.waiter.now())
-    for route in _routes_by(interface, address, prefix_len):
-        path.stack.add_route(Route(route.network, port.index, route.gateway, address, metric=route.metric))
+    path.add_port(port)
+    for address, prefix_len in addresses:
+        path.stack.add_address(port.index, address, prefix_len, path.waiter.now(), probe=request.probe)
+        for route in _routes_by(interface, address, prefix_len):
+            path.stack.add_route(Route(route.network, port.index, route.gateway, address, metric=route.metric))
 
 
 def _routes_by(interface: Interface, address: bytes, prefix_len: int) -> list[Route]:

@@ -32,6 +32,7 @@ class SimPath(Path):
         ident = Random(spec.seed).getrandbits(16)
         super().__init__(request, waiter, epoch_ns=EPOCH_NS, seed=spec.seed, ident=ident, trace=trace)
         topology.port.mac = request.mac or topology.port.mac
+        topology.port.mtu = min(topology.port.mtu, request.mtu or topology.port.mtu)
         topology.configure(self.stack, self._addresses())
         self.links.append(topology.link)
 
@@ -40,17 +41,23 @@ class SimPath(Path):
         request = self.request
         if request.network is not None:
             raise UsageError("--network: the simulated networks are fixed (10.0.0.0/24 and fd00::/64)")
-        if request.address is None:
-            return OWN_ADDRESSES
-        address = parse_address(request.address)
+        given = [parse_address(text) for text in (request.address, *request.more_addresses) if text is not None]
+        found: list[tuple[bytes, int]] = []
         for own, prefix_len in OWN_ADDRESSES:
-            if address in Network(own, prefix_len):
-                return (*(pair for pair in OWN_ADDRESSES if len(pair[0]) != len(address)), (address, prefix_len))
-        raise UsageError(f"--address {request.address}: not in the simulated network (10.0.0.0/24 or fd00::/64)")
+            ours = [address for address in given if len(address) == len(own)]
+            found += [(address, prefix_len) for address in ours or [own]]
+        return tuple(found)
 
 
 def parse_address(text: str) -> bytes:
-    """The address of `ADDR[/LEN]`."""
+    """The address of `ADDR[/LEN]`, which has to be in the simulated network."""
+    address = _parse_address(text)
+    if not any(address in Network(own, prefix_len) for own, prefix_len in OWN_ADDRESSES):
+        raise UsageError(f"--address {text}: not in the simulated network (10.0.0.0/24 or fd00::/64)")
+    return address
+
+
+def _parse_address(text: str) -> bytes:
     try:
         return parse_ip(text.partition("/")[0])
     except ValueError as error:
