@@ -92,6 +92,8 @@ class StackConfig:
     """DupAddrDetectTransmits of RFC 4862 5.1; dad_transmits = 1."""
     dad_delay_ns: Ns = SECOND
     """MAX_RTR_SOLICITATION_DELAY of RFC 4861 10: the random wait before the first solicitation."""
+    dad_wait_ns: Ns = 0
+    """Time to object to a solicitation of our own address; 0 is RetransTimer, as RFC 4862 5.4 has it."""
     accept_ra: bool = False
     """Router Advertisements give default routes, prefixes on the link, MTU and hop limit. Off: the routes are given."""
     autoconf: bool = False

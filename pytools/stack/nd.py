@@ -106,7 +106,8 @@ class Nd:
         dst = solicited_node(own.address)
         message = NeighborSolicitation(own.address, NdOptions()).encode(UNSPECIFIED6, dst)
         self.send(own.iface, UNSPECIFIED6, dst, message, now)
-        self._node.deadlines.arm(own, now + own.iface.retransmit_ns, self._due)
+        wait = self._node.config.dad_wait_ns or own.iface.retransmit_ns
+        self._node.deadlines.arm(own, now + wait, self._due)
 
     # --- input --------------------------------------------------------------------------------------------------------
 
