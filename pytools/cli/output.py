@@ -36,6 +36,10 @@ def open_stdio() -> Callable[[int], int]:
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     buffer = io.BufferedWriter(_Stdout(1, "wb", closefd=False))
     sys.stdout = io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=True)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
     return _finish
 
 
