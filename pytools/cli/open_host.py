@@ -88,7 +88,7 @@ class HostPath(Path):
         gateway = None if self.request.bypass_routing else route.gateway
         hop = gateway if port.link_type == ETHERNET else None
         self.stack.add_route(Route(Network(address, len(address) * 8), port.index, hop, source, route.mtu))
-        mtu = min(route.mtu, port.mtu) if route.mtu else port.mtu
+        mtu = min(route.mtu, interface.mtu) if route.mtu else interface.mtu
         zone = zone or (interface.name if len(address) == 16 and is_link_local(address) else "")
         name = interface.name
         return Endpoint(address, source, port.index, name, kind=route.kind, gateway=gateway, mtu=mtu, zone=zone)
@@ -181,7 +181,13 @@ class HostPath(Path):
         from pytools.link.ping_socket import PingSocketLink
 
         try:
-            link = PingSocketLink(index=0, ident=self.request.ident)
+            link = PingSocketLink(
+                index=0,
+                ident=self.ident,
+                on=self._binding.interface,
+                send_buffer=self.request.send_buffer,
+                clock=self._clock,
+            )
         except LinkError as error:
             hint = "run it with sudo, set net.ipv4.ping_group_range, or use --via lab or --via sim"
             words = "socktype: SOCK_RAW: socket: Operation not permitted: missing cap_net_raw+p capability or setuid?"
