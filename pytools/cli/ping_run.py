@@ -194,7 +194,7 @@ class Run:
             flood=given.flood,
             retries=(3 if given.retry is None else given.retry) if plan.reachability else -1,
             backoff=given.backoff or 1.5,
-            options=options or _Same(shared, len(hosts)),
+            options=options or [shared] * len(hosts),
             behind_gateway=True,
             shuffle=given.random_order,
             user_to_user=given.user_latency,
@@ -399,20 +399,6 @@ class ShownHosts(Sequence[ShownTarget]):
         if not 0 <= index < len(hosts):
             raise IndexError(index)
         return ShownTarget(hosts.name(index), hosts.addresses[index], self._size, zone=hosts.zones.get(index, ""))
-
-
-class _Same(Sequence[Any]):
-    """One value for every index."""
-
-    def __init__(self, value: Any, count: int) -> None:
-        self._value = value
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._value
 
 
 def _is_address(text: str) -> bool:

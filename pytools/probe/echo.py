@@ -19,18 +19,24 @@ _pack_timeval: Final = Struct("=qq").pack
 class Payload:
     """Payloads of one pattern: octets of `pattern` repeated, or 0, 1, 2, ... without one."""
 
-    __slots__ = ("octets",)
+    __slots__ = ("_tail", "_tail_for", "octets")
 
     def __init__(self, size: int, pattern: bytes = b"") -> None:
         unit = pattern or bytes(range(256))
         self.octets = (unit * (size // len(unit) + 1))[:size]
         """The longest payload, without its time."""
+        self._tail_for = -1
+        self._tail = b""
 
     def at(self, wall_ns: Ns, size: int) -> bytes:
         """A payload of `size` octets that carries the wall time, if it has room for it."""
+        if size != self._tail_for:
+            self._tail_for = size
+            self._tail = self.octets[min(size, TIMEVAL_OCTETS) : size]
         if size < TIMEVAL_OCTETS:
             return self.octets[:size]
-        return _pack_timeval(wall_ns // SECOND, wall_ns % SECOND // 1000) + self.octets[TIMEVAL_OCTETS:size]
+        seconds, rest = divmod(wall_ns, SECOND)
+        return _pack_timeval(seconds, rest // 1000) + self._tail
 
     def first_wrong(self, payload: bytes, size: int) -> int:
         """Index of the first octet behind the time that is not what was sent, -1 if there is none."""

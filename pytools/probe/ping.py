@@ -99,7 +99,10 @@ class PingEngine:
         self._name = name
         self.config = config
         self._sizes = config.sizes or (config.size,)
+        self._size = self._sizes[0] if len(self._sizes) == 1 else 0
+        """The size of every probe, 0 for several (or for one of no octets)."""
         self._payload = Payload(max(self._sizes), config.pattern)
+        self._tells_sent = bool(config.tell_sent or config.lost_after_ns)
         self._events: deque[EngineEvent] = deque()
         self._interval_ns = config.interval_ns
         self.sent = 0
@@ -161,7 +164,7 @@ class PingEngine:
         """See `Engine`."""
         transmit = self._stack.poll_transmit(now)
         if transmit is None:
-            self._drain()
+            self._drain()  # a probe to ourselves was answered in there
         return transmit
 
     def on_transmitted(self, token: object, now: Ns, at: Ns | None, error: OSError | None) -> None:
@@ -181,12 +184,12 @@ class PingEngine:
 
     def next_deadline(self) -> Ns:
         """See `Engine`."""
+        at = self._stack.next_deadline()
         if self.done:
-            return self._stack.next_deadline()
-        lost_at = self._lost_at(self._waiting[0]) if self._waiting else NEVER
-        return min(
-            self._stack.next_deadline(), self._next_at, self._exit_at, self._deadline_at, self._report_at, lost_at
-        )
+            return at
+        if self._waiting:
+            at = min(at, self._lost_at(self._waiting[0]))
+        return min(at, self._next_at, self._exit_at, self._deadline_at, self._report_at)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -201,25 +204,29 @@ class PingEngine:
 
     def _probe(self, now: Ns) -> None:
         """Send one probe and set when the next is due."""
-        if self.config.outstanding and self.sent and not self._fate[self.sent & 0xFFFF] & _ANSWERED:
-            self._events.append(events.NoAnswerYet(now, 0, self.sent))
-        seq = self.sent + 1
-        size = self._size_of(seq)
-        payload = self._payload.at(self.config.epoch_ns + now, size)
-        self._fate[seq & 0xFFFF] = 0
-        self._sent_at[seq & 0xFFFF] = now
+        config, before = self.config, self.sent
+        if config.outstanding and before and not self._fate[before & 0xFFFF] & _ANSWERED:
+            self._events.append(events.NoAnswerYet(now, 0, before))
+        self.sent = seq = before + 1
+        slot = seq & 0xFFFF
+        size = self._size or self._size_of(seq)
+        payload = self._payload.at(config.epoch_ns + now, size)
+        self._fate[slot] = 0
+        self._sent_at[slot] = now
         if self._stamped_at is not None:
-            self._stamped_at[seq & 0xFFFF] = 0
+            self._stamped_at[slot] = 0
         self._last_at = now
-        self._count_sent(seq)
-        options = self._options_at(now)
-        errno = self._stack.send_echo(self._dst, self.config.ident, seq & 0xFFFF, payload, now, options, seq)
+        if (seq - self._acknowledged) & 0xFFFF > 0x7FFF:
+            self._acknowledged = seq + 1  # so long ago that it says nothing about what is under way
+        options = self._options_at(now) if config.options.options else config.options
+        errno = self._stack.send_echo(self._dst, config.ident, slot, payload, now, options, seq)
         if errno == ENOBUFS:
             # The queue is full. The probe never was; try it again as soon as a flood would.
-            self.sent -= 1
+            self.sent = before
             self._next_at = now + SHORTEST_GAP_NS
             return
-        self._tell_sent(now, seq, size)
+        if self._tells_sent or self._stack.trace.probe is not None:
+            self._tell_sent(now, seq, size)
         if errno:
             self._refused(now, seq, errno)
         self._schedule(now)
@@ -227,17 +234,10 @@ class PingEngine:
     def _options_at(self, now: Ns) -> IpOptions:
         """What the probe carries: the sender is the first hop of a recorded route or of timestamps, as with Linux."""
         given = self.config.options
-        if not given.options:
-            return given
         source = given.src or self._stack.source_for(self._dst, now, given) or b""
         settings = {name: getattr(given, name) for name in IpOptions.__slots__}
         settings["options"] = recorded(given.options, source, self.config.epoch_ns + now)
         return IpOptions(**settings)
-
-    def _count_sent(self, seq: int) -> None:
-        self.sent = seq
-        if (seq - self._acknowledged) & 0xFFFF > 0x7FFF:
-            self._acknowledged = seq + 1  # so long ago that it says nothing about what is under way
 
     def _tell_sent(self, now: Ns, seq: int, size: int) -> None:
         if self.config.lost_after_ns:
@@ -295,41 +295,44 @@ class PingEngine:
                 self._refused(event.now, event.token, event.errno)
 
     def _on_reply(self, reply: EchoReply) -> None:
-        seq = full_seq(self.sent, reply.seq)
-        if seq <= 0 or reply.ident != self.config.ident:
+        config, sent = self.config, self.sent
+        seq = sent - ((sent - reply.seq) & 0xFFFF)
+        if seq <= 0 or reply.ident != config.ident:
             return
-        slot, size = seq & 0xFFFF, self._size_of(seq)
-        flags = oddities(reply, self._dst, size, self.config.multicast)
+        slot, size = seq & 0xFFFF, self._size or self._size_of(seq)
+        flags = 0
+        if reply.src != self._dst or not reply.checksum_ok or len(reply.payload) < size or config.multicast:
+            flags = oddities(reply, self._dst, size, config.multicast)
         rtt_ns = self._round_trip(reply, slot)
         if flags & BAD_CHECKSUM:
             self.corrupted += 1
         else:
             self._acknowledge(seq)
-            flags |= self._count(seq, slot, rtt_ns)
+            flags |= self._count(slot, rtt_ns)
             self._after_answer(reply.now)
-        if self.config.tell:
+        if config.tell:
             self._tell_reply(reply, seq, size, rtt_ns, flags)
         if (emit := self._stack.trace.probe) is not None:
-            kind = "duplicate" if flags & DUPLICATE else "bad checksum" if flags & BAD_CHECKSUM else ""
-            emit(ProbeAnswered(reply.now, self._dst, seq, rtt_ns, kind))
-        self._check_count(reply.now)
+            emit(ProbeAnswered(reply.now, self._dst, seq, rtt_ns, "duplicate" if flags & DUPLICATE else ""))
+        if config.count and self.received + self.errors >= config.count:
+            self.finish(reply.now, COUNT)
 
     def _round_trip(self, reply: EchoReply, slot: int) -> Ns:
         """From the clock before the send (or the transmit stamp) to the receive stamp (or now)."""
-        sent_at = self._sent_at[slot]
+        sent_at, at, now = self._sent_at[slot], reply.at, reply.now
         if self._user_to_user:
-            return max(reply.now - sent_at, 0)
+            return max(now - sent_at, 0)
         if self._stamped_at is not None and self._stamped_at[slot]:
             sent_at = self._stamped_at[slot]
-        rtt_ns = min(reply.at, reply.now) - sent_at
+        rtt_ns = (at if at < now else now) - sent_at
         if rtt_ns >= 0:
             return rtt_ns
         # The stamps are on a clock that was stepped: from here on, the time at which replies reach us has to do.
         self._user_to_user = True
-        self._events.append(events.ClockWarning(reply.now, -rtt_ns))
-        return max(reply.now - self._sent_at[slot], 0)
+        self._events.append(events.ClockWarning(now, -rtt_ns))
+        return max(now - self._sent_at[slot], 0)
 
-    def _count(self, seq: int, slot: int, rtt_ns: Ns) -> int:
+    def _count(self, slot: int, rtt_ns: Ns) -> int:
         """Count a sound reply; returns DUPLICATE or LATE if it is that."""
         self.rtt.add(rtt_ns // 1000)
         if self.histogram is not None and self.jitter is not None:
@@ -345,26 +348,26 @@ class PingEngine:
 
     def _acknowledge(self, seq: int) -> None:
         """Note how many probes were under way, and that those up to `seq` no longer are."""
-        seq &= 0xFFFF
-        distance = (self.sent - seq) & 0xFFFF
+        distance, before = (self.sent - seq) & 0xFFFF, self._acknowledged
         if distance > 0x7FFF:
             return
-        self._pipe = max(self._pipe, distance + 1)
-        ahead = (seq - self._acknowledged) & 0xFFFF
-        if 0 < ahead <= 0x7FFF or (self.sent - self._acknowledged) & 0xFFFF > 0x7FFF:
+        if distance >= self._pipe:
+            self._pipe = distance + 1
+        if 0 < (seq - before) & 0xFFFF <= 0x7FFF or (self.sent - before) & 0xFFFF > 0x7FFF:
             self._acknowledged = seq
 
     def _after_answer(self, now: Ns) -> None:
         """An answer may make the next probe due."""
-        if self.config.adaptive:
+        config = self.config
+        if config.adaptive:
             self._adapt()
         if self._next_at == NEVER:
             if self._exit_at == NEVER:
                 self._linger(now)
         elif not self._interval_ns:
-            if self._in_flight() < self.config.preload:
-                self._next_at = min(self._next_at, now)
-        elif self.config.adaptive:
+            if self._next_at > now and self._in_flight() < config.preload:
+                self._next_at = now
+        elif config.adaptive:
             self._next_at = self._last_at + self._interval_ns
 
     def _adapt(self) -> None:

@@ -27,7 +27,7 @@ from pytools.wire import icmp, icmp6
 
 _AT_ONCE: Final = 64
 _WARM_UP_PROBES: Final = 32
-_WARM_UP_NS: Final[Ns] = SECOND
+_WARM_UP_NS: Final[Ns] = 200 * MS
 """Until the first probe is on the wire no more than so many are given to the stack, for so long: behind a gateway whose
 link address is still asked for, further ones would only push each other out of its queue."""
 _LATE_NS: Final[Ns] = 100 * MS
@@ -114,7 +114,8 @@ class SweepEngine:
         """When a probe went whose successor to the same target went before its answer came."""
         self._user_to_user = config.user_to_user
         self.total = Summary("", b"")
-        self.total.histogram, self.total.jitter = Histogram(), None
+        self._histogram = self.total.histogram = Histogram()
+        self._longest_ns: Ns = 0
         self.done = False
         self.reason = ""
         if config.histograms:
@@ -309,7 +310,7 @@ class SweepEngine:
         elif config.timeout_ns:
             self._exit_at = self._last_at + config.timeout_ns
         elif self.total.received:
-            self._exit_at = self._last_at + max(2000 * self.total.rtt.max_us, config.interval_ns)
+            self._exit_at = self._last_at + max(2 * self._longest_ns, config.interval_ns)
         elif config.linger_ns:
             self._exit_at = self._last_at + config.linger_ns
 
@@ -336,7 +337,9 @@ class SweepEngine:
         seq = full_seq(table.sent[index], reply.seq)
         if seq <= 0:
             return
-        flags = oddities(reply, reply.src, self.config.size, False)
+        flags = 0
+        if not reply.checksum_ok or len(reply.payload) < self.config.size:
+            flags = oddities(reply, reply.src, self.config.size, False)
         rtt_ns = self._round_trip(reply, index, seq)
         if flags & BAD_CHECKSUM:
             table.corrupt(index)
@@ -373,9 +376,9 @@ class SweepEngine:
         return max(reply.now - sent_at, 0)
 
     def _sample(self, rtt_ns: Ns) -> None:
-        self.total.rtt.add(rtt_ns // 1000)
-        if self.total.histogram is not None:
-            self.total.histogram.add(rtt_ns)
+        if rtt_ns > self._longest_ns:
+            self._longest_ns = rtt_ns
+        self._histogram.add(rtt_ns)
 
     def _settle(self, now: Ns, index: int, rtt_ns: Ns | None) -> None:
         """A probe is no longer open."""
@@ -495,6 +498,7 @@ class SweepEngine:
     def summary(self) -> Summary:
         """All targets together."""
         total = self.total
+        total.rtt = self.table.total_rtt()
         total.timed = self.config.size >= TIMEVAL_OCTETS
         if self._begun_at != NEVER:
             total.elapsed_ns = self._last_at - self._begun_at

@@ -128,21 +128,32 @@ class TargetTable:
 
     def _sample(self, index: int, rtt_ns: Ns) -> None:
         rtt_us = min(rtt_ns // 1000, _HIGHEST_US)
-        if not self._samples[index] or rtt_us < self._min_us[index]:
-            self._min_us[index] = rtt_us
-        if rtt_us > self._max_us[index]:
-            self._max_us[index] = rtt_us
-        self._samples[index] += 1
-        self._sum_us[index] += rtt_us
-        self._square_sum[index] += rtt_us * rtt_us
-        ewma8 = self._ewma8_us[index]
-        self._ewma8_us[index] = ewma8 + rtt_us - ewma8 // 8 if ewma8 else rtt_us * 8
+        count = self._samples[index]
+        self._samples[index] = count + 1
         self._last_us[index] = rtt_us
+        if not count:
+            self._min_us[index] = self._max_us[index] = self._sum_us[index] = rtt_us
+            self._square_sum[index] = rtt_us * rtt_us
+            self._ewma8_us[index] = rtt_us * 8
+        else:
+            if rtt_us < self._min_us[index]:
+                self._min_us[index] = rtt_us
+            if rtt_us > self._max_us[index]:
+                self._max_us[index] = rtt_us
+            self._sum_us[index] += rtt_us
+            self._square_sum[index] += rtt_us * rtt_us
+            ewma8 = self._ewma8_us[index]
+            self._ewma8_us[index] = ewma8 + rtt_us - ewma8 // 8 if ewma8 else rtt_us * 8
         if self.histograms is not None:
-            if (pair := self.histograms.get(index)) is None:
-                pair = self.histograms[index] = (Histogram(), Jitter())
-            pair[0].add(rtt_ns)
-            pair[1].add(rtt_us)
+            self._measure(index, rtt_ns)
+
+    def _measure(self, index: int, rtt_ns: Ns) -> None:
+        """Percentiles and jitter of one target."""
+        assert self.histograms is not None
+        if (pair := self.histograms.get(index)) is None:
+            pair = self.histograms[index] = (Histogram(), Jitter())
+        pair[0].add(rtt_ns)
+        pair[1].add(rtt_ns // 1000)
 
     def fail(self, index: int, seq: int) -> bool:
         """An error ends a probe; True if it was open."""
@@ -202,6 +213,17 @@ class TargetTable:
         if self.histograms is not None and index in self.histograms:
             summary.histogram, summary.jitter = self.histograms[index]
         return summary
+
+    def total_rtt(self) -> RttSum:
+        """All round trips together, made anew (without a moving average)."""
+        total = RttSum()
+        total.count = sum(self._samples)
+        if total.count:
+            total.sum_us, total.square_sum = sum(self._sum_us), int(sum(self._square_sum))
+            total.max_us = max(self._max_us)
+            pairs = zip(self._min_us, self._samples, strict=True)
+            total.min_us = min([least for least, samples in pairs if samples])
+        return total
 
     def summaries(self) -> Iterator[Summary]:
         """Of each target in turn; nothing is kept."""
