@@ -324,6 +324,8 @@ class RouteTable:
 
     def route_to(self, dst: bytes) -> KernelRoute:
         """The way to `dst`; LinkError as the function of this name."""
+        if dst[0] >= (224 if self.family == 4 else 255):  # groups, and IPv4's limited broadcast
+            return route_to(dst)
         number = int.from_bytes(dst, "big")
         for shift, networks in self._by_length:
             route = networks.get(number >> shift)
@@ -334,7 +336,7 @@ class RouteTable:
     def _resolve(self, route: TableRoute, dst: bytes, number: int) -> KernelRoute:
         if route.errno:
             raise _unreachable(route.errno)
-        if not route.oif or route.kind == "multicast" or dst[:2] == b"\xfe\x80":
+        if not route.oif or dst[:2] == b"\xfe\x80":
             return route_to(dst)
         if route.kind == "local":
             return KernelRoute("local", LOOPBACK_INDEX, None, route.source or dst, route.mtu)

@@ -11,9 +11,10 @@ from errno import EAFNOSUPPORT, EPERM
 from typing import Any, Final
 
 from pytools.engine import RAW_IP, Port, Transmit
-from pytools.link import bpf, host
+from pytools.link import bpf
 from pytools.link.base import OnTransmitted, Sink
 from pytools.link.clock import StampClock
+from pytools.link.destinations import AF_INET, AF_INET6, Destinations
 from pytools.link.host import Interface
 from pytools.link.outbox import Outbox
 from pytools.link.packet_receiver import RECEIVE_BUFFER, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, PacketReceiver
@@ -23,10 +24,8 @@ from pytools.link.tx_stamps import TxStamps
 from pytools.units import Ns
 from pytools.wire import gso
 
-AF_INET, AF_INET6 = 2, 10
 IPPROTO_RAW: Final = 255
 SO_BROADCAST, SO_BINDTODEVICE = 6, 25
-_KNOWN_LIMIT: Final = 4096
 
 
 class RawIpLink:
@@ -37,7 +36,7 @@ class RawIpLink:
     no such interface, it is down.
     """
 
-    __slots__ = ("_known", "_on", "_outbox", "_receiver", "_senders", "_tx", "clock", "ports")
+    __slots__ = ("_destinations", "_on", "_outbox", "_receiver", "_senders", "_tx", "clock", "ports")
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class RawIpLink:
         clock: StampClock | None = None,
     ) -> None:
         self._on = on
-        self._known: dict[bytes, Any] = {}
+        self._destinations = Destinations(on)
         self._outbox = Outbox(self._send_one)
         self._senders: dict[int, Any] = {}
         self._tx: dict[int, TxStamps] = {}
@@ -120,13 +119,13 @@ class RawIpLink:
 
     def _send_one(self, packet: bytes, _: None, token: object) -> None:
         version = packet[0] >> 4
-        dst = packet[24:40] if version == 6 else packet[16:20]
+        src, dst = (packet[8:24], packet[24:40]) if version == 6 else (packet[12:16], packet[16:20])
         sock = self._senders.get(version)
         if sock is None:
             raise OSError(EAFNOSUPPORT, "this kernel has no IPv6")
         tx = self._tx.get(version)
         try:
-            sock.sendto(packet, self._known.get(dst) or self._address(dst))
+            sock.sendto(packet, self._destinations.address(dst, src))
         except BlockingIOError:
             raise
         except OSError as error:
@@ -137,26 +136,6 @@ class RawIpLink:
             raise
         if tx is not None:
             tx.sent(token)
-
-    def _address(self, dst: bytes) -> Any:
-        """What sendto() wants; a link-local destination needs its interface (RFC 4007)."""
-        if len(dst) == 4:
-            address: Any = (_socket.inet_ntop(AF_INET, dst), 0)
-        else:
-            address = (_socket.inet_ntop(AF_INET6, dst), 0, 0, self._scope(dst))
-        if len(self._known) >= _KNOWN_LIMIT:
-            self._known.clear()
-        self._known[dst] = address
-        return address
-
-    def _scope(self, dst: bytes) -> int:
-        link_local = dst[0] == 0xFE and dst[1] & 0xC0 == 0x80
-        if not link_local and not (dst[0] == 0xFF and dst[1] & 15 in (1, 2)):
-            return 0
-        if not self._on.loopback:
-            return self._on.index
-        owners = [one.index for one in host.addresses() if one.address == dst]
-        return owners[0] if owners else self._on.index
 
     def poll_stamps(self, on_transmitted: OnTransmitted) -> None:
         """See `base.Link`."""
