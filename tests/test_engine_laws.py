@@ -5,12 +5,17 @@ from random import Random
 import pytest
 
 from pytools.engine import Port
+from pytools.probe.mtu_search import MtuSearch, MtuSearchConfig
+from pytools.probe.ping import PingConfig, PingEngine
+from pytools.probe.sweep import SweepConfig, SweepEngine
+from pytools.probe.targets import TargetTable
 from pytools.stack.config import StackConfig
 from pytools.stack.packet import IpOptions
 from pytools.stack.routes import Route
 from pytools.stack.stack import Stack
 from pytools.stack.udp import SERVICES
 from pytools.trace.hub import Trace
+from pytools.units import SECOND
 from pytools.wire import arp, ethernet, icmp, ipv4, ipv4_options, udp
 from pytools.wire.addr import Network, parse_ip
 from tests.laws import LAWS, Play, Subject
@@ -89,10 +94,53 @@ def be_a_router(play: Play) -> None:
     play.advance(5)
 
 
+def ping_one(rng: Random, trace: Trace, dst: bytes = FAR, **settings: object) -> PingEngine:
+    """Three probes to one target."""
+    config = PingConfig(ident=77, count=3, histogram=True, outstanding=True, lost_after_ns=SECOND, **settings)
+    return PingEngine(stack(rng, trace), dst, config)
+
+
+def ping_many(rng: Random, trace: Trace, **settings: object) -> SweepEngine:
+    """Two that answer, one that is not there."""
+    config = SweepConfig(ident=77, histograms=True, lost_after_ns=SECOND, shuffle=True, **settings)
+    return SweepEngine(stack(rng, trace), TargetTable([FAR, LOST, FAR6]), config, rng)
+
+
+def search_mtu(rng: Random, trace: Trace) -> MtuSearch:
+    return MtuSearch(stack(rng, trace), FAR, MtuSearchConfig(ident=77))
+
+
+def pass_time(play: Play) -> None:
+    """The engine does it all by itself."""
+    play.advance(30)
+    play.does(lambda engine, now: engine.finish(now))
+
+
 SUBJECTS = [
     Subject("stack host", stack, talk, against=answering_host),
     Subject("stack shared", lambda rng, trace: stack(rng, trace, shared=True), talk, against=answering_host),
     Subject("stack router", router, be_a_router),
+    Subject("ping", ping_one, pass_time, against=answering_host),
+    Subject("ping ipv6", lambda rng, trace: ping_one(rng, trace, FAR6), pass_time, against=answering_host),
+    Subject("ping nobody", lambda rng, trace: ping_one(rng, trace, LOST), pass_time, against=answering_host),
+    Subject(
+        "ping flood",
+        lambda rng, trace: ping_one(rng, trace, flood=True, interval_ns=0, preload=2, sizes=(8, 56, 3000)),
+        pass_time,
+        against=answering_host,
+    ),
+    Subject("ping adaptive", lambda rng, trace: ping_one(rng, trace, adaptive=True), pass_time, against=answering_host),
+    Subject("ping many", lambda rng, trace: ping_many(rng, trace, count=3), pass_time, against=answering_host),
+    Subject(
+        "ping many flood",
+        lambda rng, trace: ping_many(rng, trace, count=5, flood=True, gap_ns=0),
+        pass_time,
+        against=answering_host,
+    ),
+    Subject(
+        "ping who is alive", lambda rng, trace: ping_many(rng, trace, retries=2), pass_time, against=answering_host
+    ),
+    Subject("ping mtu", search_mtu, pass_time, against=answering_host),
 ]
 
 

@@ -199,6 +199,8 @@ class SweepEngine:
 
     def _step(self, now: Ns) -> None:
         """Do what is due: the next target's probe, or the turn of the round."""
+        if self.config.retries >= 0:
+            self._skip_decided()
         if self._cursor == len(self._order):
             self._turn_round()
             return
@@ -208,8 +210,6 @@ class SweepEngine:
         index = self._order[self._cursor]
         if self.config.retries < 0:
             self._probe(index, now)
-        elif self.table.state[index] != WAITING:
-            self._cursor += 1
         elif (due_at := self._due_at(index)) > now:
             self._next_at = due_at
         elif self._round > self.config.retries:
@@ -217,6 +217,13 @@ class SweepEngine:
             self._decide(now, index, DEAD, None)
         else:
             self._probe(index, now)
+
+    def _skip_decided(self) -> None:
+        """Go on to the next target whose fate is open."""
+        order, state, cursor = self._order, self.table.state, self._cursor
+        while cursor < len(order) and state[order[cursor]] != WAITING:
+            cursor += 1
+        self._cursor = cursor
 
     def _due_at(self, index: int) -> Ns:
         """When the previous try to reach a target is over."""
