@@ -26,7 +26,7 @@ class SimPath(Path):
         if request.seed is not None:
             spec.seed = request.seed
         trace = Trace()
-        topology = Topology(spec, trace, EPOCH_NS, request.vlans)
+        self.topology = topology = Topology(spec, trace, EPOCH_NS, request.vlans)
         # A person who types at a terminal, or a run without an end, needs time that passes as on a clock.
         waiter = sim_waiter(topology.network, spec.pace, interactive=request.endless or _types(request))
         ident = Random(spec.seed).getrandbits(16)
