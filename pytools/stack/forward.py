@@ -1,6 +1,9 @@
 """Forwarding, for the routers among our hosts (RFC 1812 5, RFC 8200; RFC 4443 3)."""
 
-from pytools.engine import RxMeta, Transmit
+from collections.abc import Callable
+
+from pytools.engine import CHECKSUM_PARTIAL, RAW_IP, RxMeta, Transmit
+from pytools.errors import DecodeError
 from pytools.stack.icmp_errors import IcmpErrors
 from pytools.stack.interfaces import Interface
 from pytools.stack.ip_output import IpOutput, Path, fragments4
@@ -10,7 +13,7 @@ from pytools.stack.routes import BLACKHOLE, PROHIBIT, UNREACHABLE, RouteTable
 from pytools.trace.drop import DropReason
 from pytools.trace.events import Fragmented
 from pytools.units import Ns
-from pytools.wire import checksum, icmp, icmp6, ipv4_options
+from pytools.wire import checksum, gso, icmp, icmp6, ipv4_options
 from pytools.wire.addr import is_link_local, is_loopback, is_multicast
 
 Refusal = tuple[str, int, int]
@@ -31,13 +34,15 @@ _NO_ROUTE6 = {
 class Forwarder:
     """Sends on what is not for us, or says why not."""
 
-    __slots__ = ("_errors", "_node", "_output", "_routes")
+    __slots__ = ("_errors", "_node", "_output", "_routes", "redirect6")
 
     def __init__(self, node: Node, routes: RouteTable, output: IpOutput, errors: IcmpErrors) -> None:
         self._node = node
         self._routes = routes
         self._output = output
         self._errors = errors
+        self.redirect6: Callable[[Packet, Path, Ns], None] = _no_redirects
+        """Takes (packet, its path, now): tell the source of the better first hop; neighbour discovery's way of it."""
 
     def forward(self, packet: Packet, now: Ns) -> str | None:
         """Take a packet for somebody else. The checks are in the order of RFC 1812 5.2.1 and 5.3.1."""
@@ -61,7 +66,24 @@ class Forwarder:
             return DropReason.IP_INADDRERRORS
         if path.iface is packet.iface:
             self._redirect(packet, path, now)
+        if packet.meta.gso_size or packet.meta.checksum == CHECKSUM_PARTIAL:
+            return self._forward_unfinished(packet, path, now)
         return self._forward4(packet, path, now) if packet.family == 4 else self._forward6(packet, path, now)
+
+    def _forward_unfinished(self, packet: Packet, path: Path, now: Ns) -> str | None:
+        """What a local sender left to its device is done here: checksum and segmentation; the next port may not."""
+        octets, gso_size = bytes(packet.data[packet.start : packet.end]), packet.meta.gso_size
+        try:
+            whole = list(gso.cut(octets, gso_size, RAW_IP)) if gso_size else [gso.complete_received(octets, RAW_IP)]
+        except DecodeError as problem:
+            self._node.detail = str(problem)
+            return DropReason.PKT_TOO_BIG
+        reason = None
+        for part in whole:
+            packet.data, packet.start, packet.end = part, 0, len(part)
+            packet.offset = len(part) if packet.family == 6 else (part[0] & 15) << 2
+            reason = self._forward4(packet, path, now) if packet.family == 4 else self._forward6(packet, path, now)
+        return reason
 
     def forward_routed(self, packet: Packet, now: Ns) -> str | None:
         """Take the next hop of a source route that leads through us (RFC 791 3.1, RFC 1122 3.3.5)."""
@@ -150,11 +172,18 @@ class Forwarder:
 
     def _redirect(self, packet: Packet, path: Path, now: Ns) -> None:
         """Out by the port it came in: the source could have gone straight there (RFC 1812 5.2.7.2; if asked for)."""
-        if not self._node.config.send_redirects or packet.family != 4:
+        if not self._node.config.send_redirects:
+            return
+        if packet.family == 6:
+            self.redirect6(packet, path, now)
             return
         if any(packet.src in own.network and path.next_hop in own.network for own in packet.iface.usable(4)):
             gateway = int.from_bytes(path.next_hop, "big")
             self._errors.report(packet, icmp.REDIRECT, icmp.REDIRECT_HOST, now, gateway)
+
+
+def _no_redirects(_packet: Packet, _path: Path, _now: Ns) -> None:
+    """Nobody sends them."""
 
 
 def _refresh_checksum(octets: bytearray) -> None:

@@ -1,26 +1,28 @@
-"""Redirects that we receive, of both families (RFC 1122 3.2.2.2, RFC 4861 8)."""
+"""Redirects: of both families those we receive (RFC 1122 3.2.2.2, RFC 4861 8.3), of IPv6 those we send (8.2)."""
 
 from pytools.errors import DecodeError
 from pytools.stack.destinations import Destinations
-from pytools.stack.ip_output import IpOutput
-from pytools.stack.nd import check
+from pytools.stack.ip_output import IpOutput, Path
+from pytools.stack.nd import Nd, check
 from pytools.stack.neighbors import Neighbors
 from pytools.stack.node import Node
 from pytools.stack.packet import UNICAST, IpOptions, Packet
 from pytools.trace.drop import DropReason
 from pytools.units import Ns
+from pytools.wire import ipv6
 from pytools.wire.addr import is_link_local, is_multicast
 from pytools.wire.icmp import IcmpMessage
-from pytools.wire.icmp6 import Redirect
+from pytools.wire.icmp6 import NdOptions, Redirect
 
 
 class Redirects:
     """Changes the first hop to one destination, if the message comes from who is the first hop now."""
 
-    __slots__ = ("_destinations", "_neighbors", "_node", "_output")
+    __slots__ = ("_destinations", "_nd", "_neighbors", "_node", "_output")
 
-    def __init__(self, node: Node, neighbors: Neighbors, destinations: Destinations, output: IpOutput) -> None:
+    def __init__(self, node: Node, nd: Nd, neighbors: Neighbors, destinations: Destinations, output: IpOutput) -> None:
         self._node = node
+        self._nd = nd
         self._neighbors = neighbors
         self._destinations = destinations
         self._output = output
@@ -54,6 +56,24 @@ class Redirects:
             if neighbor is not None and target != dst:
                 neighbor.is_router = True
         return refused
+
+    def send6(self, packet: Packet, path: Path, now: Ns) -> None:
+        """Tell a neighbour that it could go straight to `path.next_hop` (RFC 4861 8.2).
+
+        A router is named by its link-local address only, and by ours we speak: without one of them nothing is said.
+        """
+        iface, target = path.iface, path.next_hop
+        ours = next((own.address for own in iface.usable(6) if is_link_local(own.address)), None)
+        is_neighbor = any(packet.src in own.network for own in iface.usable(6))
+        if ours is None or not is_neighbor or not (is_link_local(target) or target == packet.dst):
+            return
+        neighbor = iface.neighbors.get(target)
+        mac = neighbor.mac if neighbor is not None and neighbor.mac else None
+        # Header, message, link address and the option's own 8 octets leave so much of 1280, in units of 8.
+        quote = bytes(packet.data[packet.start : packet.end][: ipv6.MIN_MTU - 40 - 40 - 8 - 8])
+        options = NdOptions(target_mac=mac, redirected=quote[: len(quote) & ~7])
+        message = Redirect(target, packet.dst, options).encode(ours, packet.src)
+        self._nd.send(iface, ours, packet.src, message, now)
 
     def _accept(self, dst: bytes, gateway: bytes, packet: Packet, now: Ns) -> str | None:
         config, iface = self._node.config, packet.iface

@@ -94,7 +94,7 @@ class Stack:
         self._icmp = Icmp(node, self._output, self._destinations)
         self._nd = Nd(node, self._neighbors, self._addresses, self._output)
         self._groups = Groups(node, self._output)
-        self._redirects = Redirects(node, self._neighbors, self._destinations, self._output)
+        self._redirects = Redirects(node, self._nd, self._neighbors, self._destinations, self._output)
         self._routers = Routers(node, self._nd, self._neighbors, self._addresses, self._routes, self._destinations)
         self._udp = Udp(node, self._output, self._errors)
         self._echo = EchoOutput(node, self._output)
@@ -109,6 +109,7 @@ class Stack:
         self._input.handlers4.update({ipv4.PROTO_ICMP: self._icmp.on_packet4, udp.PROTOCOL: self._udp.on_packet})
         self._input.handlers6.update({ipv6.PROTO_ICMPV6: self._icmp.on_packet6, udp.PROTOCOL: self._udp.on_packet})
         self._icmp.on_error[udp.PROTOCOL] = self._udp.on_error
+        self._forwarder.redirect6 = self._redirects.send6
         self._icmp.on_redirect = self._redirects.on_redirect4
         self._icmp.messages6.update(
             {
