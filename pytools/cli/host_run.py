@@ -32,7 +32,7 @@ finds most conflicts; the rest is found later, by the defence of RFC 5227. --acd
 
 def run(options: Options) -> int:
     """Run one command line; returns the exit status. PytoolsError: one line that says what was refused."""
-    output: Output = JsonOutput() if options.json else TextOutput(options)
+    output: Output = JsonOutput(options) if options.json else TextOutput(options)
     try:
         return _run(options, output)
     except PytoolsError as error:
@@ -285,7 +285,8 @@ class TextOutput:
 class JsonOutput:
     """Records on stdout, from start to end."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._writer: Any = None
         self._path: Path | None = None
         self.on_event: OnEvent = _ignore
@@ -299,7 +300,7 @@ class JsonOutput:
         writer = self._open(path.start_at)
         facts = {"via": path.kind, "interface": port.name, "mac": format_mac(port.mac), "mtu": port.mtu}
         writer.start("host", split_command_line(sys.argv)[2], epoch_ns=path.epoch_ns + path.start_at, **facts)
-        self._json = HostJson(writer)
+        self._json = HostJson(writer, quiet=self._options.quiet)
         self._json.place(port.name, port.mac)
         self.on_event = self._json.on_event
 

@@ -10,10 +10,11 @@ from pytools.wire.addr import format_ip, format_mac
 
 
 class HostJson:
-    """Writes what a host does as records; `place` comes first."""
+    """Writes what a host does as records; `place` comes first. With `quiet` only that it is ready, and conflicts."""
 
-    def __init__(self, writer: JsonWriter) -> None:
+    def __init__(self, writer: JsonWriter, *, quiet: bool = False) -> None:
         self._writer = writer
+        self._quiet = quiet
         self._interface = ""
         self._mac = b""
 
@@ -24,6 +25,8 @@ class HostJson:
 
     def on_event(self, event: EngineEvent) -> None:
         """Write the record of one event."""
+        if self._quiet and not isinstance(event, (HostReady, HostConflict)):
+            return
         if (form := _FORMS.get(type(event))) is not None:
             name, fields = form(event)
             if isinstance(event, HostReady):
