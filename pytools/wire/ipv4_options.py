@@ -192,7 +192,8 @@ def record(
         elif isinstance(option, TimestampOption):
             if option.octets[2] <= len(option.octets):
                 _enter(octets, option, _time_entry(option, address, milliseconds, own))
-            elif count_overflow:
+            elif count_overflow and option.flag != TS_PRESPECIFIED:
+                # Who was not asked for is not missing: the kernel counts no overflow there.
                 if option.overflow == 15:
                     raise OptionError("IPv4 timestamp overflow", 20 + option.position + 3)
                 octets[option.position + 3] += 16

@@ -179,3 +179,9 @@ def test_later_fragments_carry_the_options_with_the_copy_bit() -> None:
     octets = options.record_route(1) + b"\1" + options.router_alert() + options.source_route([B])
     assert options.copied(octets) == options.router_alert() + options.source_route([B]) + b"\0"
     assert options.copied(b"") == b""
+
+
+def test_hosts_that_no_prespecified_timestamp_asks_for_are_not_counted_as_overflow() -> None:
+    # Linux, ip_options_compile(): the counter is raised unless the flag is IPOPT_TS_PRESPEC.
+    full = bytes((68, 12, 13, 3)) + A + bytes(4)
+    assert options.record(full, B, NOON) == full
