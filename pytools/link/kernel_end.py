@@ -29,9 +29,13 @@ def has_ipv6() -> bool:
 
 
 def bring_up(netlink: Netlink, index: int, name: str) -> None:
-    """Switch the kernel's end on. It stays quiet: no duplicate address detection, no router solicitations."""
+    """Switch the kernel's end on.
+
+    It stays quiet: no duplicate address detection, no router solicitations, no repeated reports of multicast groups.
+    """
     for setting in ("disable_ipv6", "accept_dad", "accept_ra", "router_solicitations"):
         set_ipv6(name, setting, 0)
+    set_ipv6(name, "mldv2_unsolicited_report_interval", 3_600_000)
     set_up(netlink, index)
 
 

@@ -161,6 +161,23 @@ class PacketReceiver:
             raise
         return sock
 
+    def open_sender(self) -> Any:
+        """A second socket that only sends. OSError.
+
+        On a socket with SO_TIMESTAMPING the kernel keeps no stamp for SIOCGSTAMPNS, so transmit stamps need their own.
+        """
+        sock = _socket.socket(AF_PACKET, (SOCK_DGRAM if self._cooked else SOCK_RAW) | SOCK_CLOEXEC, 0)
+        try:
+            sock.setblocking(False)
+            if not self._cooked:
+                sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+            if self._interface is not None:
+                sock.bind((self._interface.name, 0))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
     def _set_options(self, sock: Any, receive_buffer: int) -> None:
         if not self._cooked:
             sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)

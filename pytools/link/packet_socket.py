@@ -38,7 +38,7 @@ class PacketLink(PacketReceiver):
     tags that each frame carries. `mark` is SO_MARK. LinkError: not permitted, no such interface, it is down.
     """
 
-    __slots__ = ("_outbox", "_plain", "_sendmsg", "_to", "_tx", "ports")
+    __slots__ = ("_outbox", "_plain", "_sender", "_sendmsg", "_to", "_tx", "ports")
 
     def __init__(
         self,
@@ -74,14 +74,17 @@ class PacketLink(PacketReceiver):
         self.ports: list[Port] = []
         self._to: dict[int, tuple[str, int]] = {}
         self._outbox = Outbox(self._send_cooked)
-        self._sendmsg = self._socket.sendmsg
+        self._sender = self._socket
         self._tx: TxStamps | None = None
         try:
-            set_send_options(self._socket, send_buffer, mark)
-            self._tx = TxStamps(self._socket, self.clock) if tx_stamps else None
+            if tx_stamps:
+                self._sender = self.open_sender()
+                self._tx = TxStamps(self._sender, self.clock)
+            set_send_options(self._sender, send_buffer, mark)
         except BaseException:
             self.close()
             raise
+        self._sendmsg = self._sender.sendmsg
         self._plain = not (self._cooked or tx_stamps or on is None)
         if on is not None:
             self.ports.append(self._make_port(on, index, mac))
@@ -102,10 +105,12 @@ class PacketLink(PacketReceiver):
         return port
 
     def filenos(self) -> Sequence[int]:
-        """See `base.Link`."""
-        return (self._fd,)
+        """See `base.Link`; transmit stamps arrive on a socket of their own."""
+        return (self._fd,) if self._tx is None else (self._fd, self._sender.fileno())
 
-    writable_filenos = filenos
+    def writable_filenos(self) -> Sequence[int]:
+        """See `base.Link`."""
+        return (self._sender.fileno(),)
 
     def recv_batch(self, sink: Sink, now: Callable[[], Ns], limit: int) -> int:
         """See `base.Link`."""
@@ -149,7 +154,7 @@ class PacketLink(PacketReceiver):
 
     def _send_cooked(self, packet: bytes, name: str, token: object) -> None:
         """Without Ethernet the kernel must be told the protocol."""
-        self._send_counted(self._socket.sendto, (packet, (name, _ETH_P_IP.get(packet[0] >> 4, 0))), token)
+        self._send_counted(self._sender.sendto, (packet, (name, _ETH_P_IP.get(packet[0] >> 4, 0))), token)
 
     def _send_counted(self, call: Callable[..., object], arguments: Any, token: object) -> None:
         """Send, and keep the numbers of the transmit stamps right."""
@@ -169,6 +174,11 @@ class PacketLink(PacketReceiver):
             raise
         if self._tx is not None:
             self._tx.sent(token)
+
+    def close(self) -> None:
+        """May be called twice."""
+        super().close()
+        self._sender.close()
 
     def poll_stamps(self, on_transmitted: OnTransmitted) -> None:
         """See `base.Link`."""

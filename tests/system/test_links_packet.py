@@ -307,6 +307,29 @@ def test_transmit_stamps_come_with_their_token(open_link):
     assert all(before < at < time.monotonic_ns() for at in stamps.values())
 
 
+@pytest.mark.parametrize("tags", [(), (5,)])
+def test_receive_stamps_and_tags_stay_right_beside_transmit_stamps(wire, open_link, tags):
+    near, far = (open_link(inside=side, vlans=tags, tx_stamps=True) for side in (wire.ours, wire.peer))
+    frame = tagged(*(Dot1Q(vlan=tag) for tag in tags))
+    for _ in range(3):
+        got = exchange_between(near, far, frame)
+        assert got.frame == bytes(frame)
+
+
+def exchange_between(near, far, frame):
+    """Send on one link, receive on the other; the stamp must lie between."""
+    before = time.monotonic_ns()
+    near.send(transmit(frame, token="t"))
+    got = receive(far, lambda got: b"data" in got.frame)
+    assert got is not None
+    assert before < got.at <= got.now
+    stamps = []
+    near.poll_stamps(lambda token, now, at, error: stamps.append(at))
+    assert len(stamps) == 1
+    assert before < stamps[0] <= got.at
+    return got
+
+
 def test_a_link_with_transmit_stamps_is_not_readable_for_ever(open_link):
     link = open_link(Interest(), tx_stamps=True)
     link.send(transmit(echo4(), token="one"))
@@ -394,10 +417,12 @@ def echo_on_tun(kind):
     return bytes(there / ICMP(type=kind, id=77) / b"data")
 
 
-def test_an_interface_without_ethernet_carries_ip(tun, open_link):
-    link = open_link(Interest(addresses=(bytes([10, 7, 0, 1]),), echo_idents=(77,)), name="tun0")
+@pytest.mark.parametrize("tx_stamps", [False, True])
+def test_an_interface_without_ethernet_carries_ip(tun, open_link, tx_stamps):
+    interest = Interest(addresses=(bytes([10, 7, 0, 1]),), echo_idents=(77,))
+    link = open_link(interest, name="tun0", tx_stamps=tx_stamps)
     assert (link.ports[0].link_type, link.ports[0].mac, link.ports[0].mtu) == (RAW_IP, b"", 1500)
-    assert link.send(Transmit(0, (echo_on_tun(8)[:20], echo_on_tun(8)[20:])))
+    assert link.send(Transmit(0, (echo_on_tun(8)[:20], echo_on_tun(8)[20:]), token="sent"))
     sent = os.read(tun.fd, 2000)
     while sent[0] >> 4 == 6:  # the kernel's router solicitations
         sent = os.read(tun.fd, 2000)
@@ -409,6 +434,9 @@ def test_an_interface_without_ethernet_carries_ip(tun, open_link):
     assert got.frame == echo_on_tun(0)
     assert before < got.at <= got.now
     assert got.packet_type == PACKET_HOST
+    stamps = []
+    link.poll_stamps(lambda token, now, at, error: stamps.append((token, at < before)))
+    assert stamps == ([("sent", True)] if tx_stamps else [])
 
 
 def test_what_a_cooked_link_cannot_offload_is_finished_for_it(tun, open_link):
