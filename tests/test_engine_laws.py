@@ -5,6 +5,12 @@ from random import Random
 import pytest
 
 from pytools.engine import Port
+from pytools.probe.arping import ANNOUNCE, DETECT, ArpingConfig, ArpingEngine
+from pytools.probe.arping_acd import AcdEngine
+from pytools.probe.arping_mac import MacEngine
+from pytools.probe.arping_scan import ScanEngine
+from pytools.probe.arping_watch import WatchEngine
+from pytools.probe.arping_wire import Station
 from pytools.probe.mtu_search import MtuSearch, MtuSearchConfig
 from pytools.probe.ping import PingConfig, PingEngine
 from pytools.probe.sweep import SweepConfig, SweepEngine
@@ -110,6 +116,43 @@ def search_mtu(rng: Random, trace: Trace) -> MtuSearch:
     return MtuSearch(stack(rng, trace), FAR, MtuSearchConfig(ident=77))
 
 
+def arping(rng: Random, trace: Trace, target: bytes = FAR, source: bytes = OURS, **settings: object) -> ArpingEngine:
+    """Questions on the host's address."""
+    config = ArpingConfig(Station(MAC, source), **{"count": 4, **settings})
+    return ArpingEngine(stack(rng, trace, shared=True), Port(0, "eth0", mac=MAC), target, config)
+
+
+def arping_mac(rng: Random, trace: Trace) -> MacEngine:
+    config = ArpingConfig(Station(MAC, OURS), count=4)
+    return MacEngine(stack(rng, trace), Port(0, "eth0", mac=MAC), FAR_MAC, FAR, 77, config)
+
+
+def arping_acd(rng: Random, trace: Trace, address: bytes = LOST) -> AcdEngine:
+    port = Port(0, "eth0", mac=MAC)
+    return AcdEngine(stack(rng, trace, shared=True), port, address, MAC, rng, announce=True)
+
+
+def arping_scan(rng: Random, trace: Trace) -> ScanEngine:
+    targets = [*Network.parse("10.0.0.0/28").hosts()]
+    us = Station(MAC, OURS)
+    return ScanEngine(stack(rng, trace, shared=True), Port(0, "eth0", mac=MAC), targets, us, interval_ns=SECOND // 50)
+
+
+def arping_watch(rng: Random, trace: Trace, *targets: bytes) -> WatchEngine:
+    made = stack(rng, trace, shared=True)
+    return WatchEngine(made, Port(0, "eth0", mac=MAC), Station(MAC, OURS), targets, own=[OURS])
+
+
+def claim_addresses(play: Play) -> None:
+    """Stations say that they have an address, also the same and ours."""
+    for last, ip in ((2, FAR), (3, FAR), (2, FAR), (3, OURS), (4, LOST), (2, FAR)):
+        mac = FAR_MAC[:5] + bytes((last,))
+        claim = arp.encode(arp.REQUEST, mac, ip, bytes(6), ip)
+        play.receives(ethernet.encode(ethernet.BROADCAST, mac, ethernet.ETHERTYPE_ARP) + claim)
+        play.advance(4)
+    play.does(lambda engine, now: engine.finish(now))
+
+
 def pass_time(play: Play) -> None:
     """The engine does it all by itself."""
     play.advance(30)
@@ -141,6 +184,21 @@ SUBJECTS = [
         "ping who is alive", lambda rng, trace: ping_many(rng, trace, retries=2), pass_time, against=answering_host
     ),
     Subject("ping mtu", search_mtu, pass_time, against=answering_host),
+    Subject("arping", arping, pass_time, against=answering_host),
+    Subject("arping ipv6", lambda rng, trace: arping(rng, trace, FAR6, OURS6), pass_time, against=answering_host),
+    Subject("arping nobody", lambda rng, trace: arping(rng, trace, LOST), pass_time, against=answering_host),
+    Subject(
+        "arping detect",
+        lambda rng, trace: arping(rng, trace, FAR6, bytes(16), mode=DETECT),
+        pass_time,
+        against=answering_host,
+    ),
+    Subject("arping announce", lambda rng, trace: arping(rng, trace, OURS, mode=ANNOUNCE), pass_time),
+    Subject("arping mac", arping_mac, pass_time, against=answering_host),
+    Subject("arping acd", arping_acd, pass_time, against=answering_host),
+    Subject("arping acd in use", lambda rng, trace: arping_acd(rng, trace, FAR6), pass_time, against=answering_host),
+    Subject("arping scan", arping_scan, pass_time, against=answering_host),
+    Subject("arping watch", lambda rng, trace: arping_watch(rng, trace, FAR, LOST), claim_addresses),
 ]
 
 
