@@ -60,6 +60,7 @@ IPV6_TCLASS: Final = 67
 MSG_OOB: Final = 1
 MSG_PEEK: Final = 2
 MSG_DONTWAIT: Final = 0x40
+MSG_WAITALL: Final = 0x100
 MSG_MORE: Final = 0x8000
 
 POLLIN: Final = 1
@@ -144,8 +145,11 @@ class StreamSocket:
         assert connection is not None
         if connection.state in (st.SYN_SENT, st.SYN_RECEIVED):
             _fail(errno.EALREADY)
-        if connection.state is st.CLOSED:
-            self._raise_error(connection, errno.ECONNABORTED)
+        if connection.state is st.CLOSED and connection.tx.sender.snd_una == connection.tx.sender.iss:
+            # As Linux: the failure is told, ECONNABORTED if SO_ERROR has told it; then the socket is fresh again.
+            code = errno.ECONNABORTED if self._pending_error == -1 else connection.error or errno.ECONNABORTED
+            self.connection, self._pending_error = None, 0
+            _fail(code)
         _fail(errno.EISCONN)
 
     def _adopt_options(self, now: Ns) -> None:
@@ -179,7 +183,7 @@ class StreamSocket:
         connection = self.tcp.accept(self.listener)
         if connection is None:
             _fail(errno.EAGAIN)
-        child = StreamSocket(self.tcp, AF_INET if len(connection.key[0]) == 4 else AF_INET6)
+        child = StreamSocket(self.tcp, self.family)
         child.config = connection.config = self.config.copy()
         child.connection = connection
         child.keepalive, child.linger = self.keepalive, self.linger
@@ -192,7 +196,11 @@ class StreamSocket:
 
     def send(self, data: bytes, now: Ns, flags: int = 0) -> int:
         """Queue data; returns how many octets. EAGAIN, EPIPE, ENOTCONN, ECONNRESET, ETIMEDOUT ..."""
-        connection = self._connected()
+        connection = self.connection
+        if self._closed:
+            _fail(errno.EBADF)
+        if connection is None:
+            _fail(errno.EPIPE)
         if connection.state in (st.SYN_SENT, st.SYN_RECEIVED):
             _fail(errno.EAGAIN)
         if connection.state not in st.CAN_SEND:
@@ -295,6 +303,11 @@ class StreamSocket:
             if connection.state not in st.CAN_SEND:
                 bits |= POLLHUP
         return bits
+
+    @property
+    def closed(self) -> bool:
+        """`close` was called."""
+        return self._closed
 
     @property
     def connecting(self) -> bool:

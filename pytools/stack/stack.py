@@ -182,6 +182,10 @@ class Stack:
         """Enter a neighbour by hand; it is never asked for."""
         self._neighbors.set_permanent(self._iface(port), address, mac, now)
 
+    def remove_neighbor(self, port: int, address: bytes, now: Ns = 0) -> None:
+        """Forget a neighbour; what waits for it fails."""
+        self._neighbors.remove(self._iface(port), address, now, "removed")
+
     def neighbors(self, port: int) -> list[Neighbor]:
         """What is known of the neighbours on a port."""
         return list(self._iface(port).neighbors.values())
