@@ -27,7 +27,7 @@ from pytools.wire.checksum import update
 
 SOCK_DGRAM, SOCK_CLOEXEC = 2, 0o2000000
 SOL_SOCKET, SOL_IP, SOL_IPV6 = 1, 0, 41
-SO_BROADCAST, SO_TIMESTAMPNS = 6, 35
+SO_REUSEADDR, SO_BROADCAST, SO_TIMESTAMPNS = 2, 6, 35
 MSG_ERRQUEUE: Final = 0x2000
 IP_TOS, IP_TTL, IP_RECVOPTS, IP_RETOPTS, IP_PKTINFO = 1, 2, 6, 7, 8
 IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 10, 11, 12, 13
@@ -278,18 +278,32 @@ class PingSocketLink:
         set_send_options(sock, send_buffer, mark)
 
     def _take_ident(self, ident: int) -> None:
-        """Ask the kernel for this identifier; somebody else may have it, then it chooses one of its own."""
+        """Ask the kernel for this identifier; somebody else may have it, then it chooses one of its own.
+
+        Both families share the numbers, and sockets may share one only if all are willing (SO_REUSEADDR, on by default
+        here: two pings would steal each other's replies). So the first takes it alone, the second joins it.
+        """
         self._ident = ident
+        wanted = ident
         for half in self._halves.values():
-            for wanted in (ident, 0):
-                try:
-                    half.sock.bind((half.codec.unspecified, wanted))
-                except OSError as error:
-                    if error.errno != EADDRINUSE:
-                        raise _refused(error) from error
-                    continue
-                break
+            if not self._bind(half, wanted):
+                wanted = 0
+                self._bind(half, 0)
             half.kernels_ident = half.sock.getsockname()[1]
+            half.sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        for half in self._halves.values():
+            half.sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 0)
+
+    def _bind(self, half: _Half, ident: int) -> bool:
+        alone = half is next(iter(self._halves.values()))
+        half.sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, int(not alone))
+        try:
+            half.sock.bind((half.codec.unspecified, ident))
+        except OSError as error:
+            if error.errno != EADDRINUSE:
+                raise _refused(error) from error
+            return False
+        return True
 
     def filenos(self) -> Sequence[int]:
         """See `base.Link`."""

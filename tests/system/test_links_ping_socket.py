@@ -110,8 +110,9 @@ def test_the_wire_has_the_header_and_the_identifier_that_the_stack_wrote(wire, o
 
 
 def test_an_identifier_that_is_taken_is_rewritten(wire, open_link):
-    open_link(wire.ours, ident=77)
+    first = open_link(wire.ours, ident=77)
     link = open_link(wire.ours, ident=77)
+    assert first._halves[4].kernels_ident == 77 != link._halves[4].kernels_ident
     for address in ("10.9.0.2", "127.0.0.1"):
         request = IP(dst=address, src="127.0.0.1" if address[0:3] == "127" else "10.9.0.1") / ICMP(id=77) / b"odd"
         assert checked(IP, exchange(link, request, any_frame).frame)[ICMP].id == 77
