@@ -200,7 +200,7 @@ class ArpingEngine(ArpingBase):
         us = self.config.us
         asked_ip = seen.asked_ip if seen.asked_ip != us.ip else b""
         asked_mac = seen.asked_mac if seen.asked_mac != us.mac else b""
-        self._events.append(ArpingAnswered(seen, self._seq, rtt_ns, asked_ip, asked_mac))
+        self._events.append(ArpingAnswered(seen, self.target, self._seq, rtt_ns, asked_ip, asked_mac))
         if rtt_ns is not None:
             self._measure(rtt_ns)
             kind = "duplicate" if self._answered_seq == self._seq else ""

@@ -103,7 +103,7 @@ class AcdEngine(ArpingBase):
             return
         rtt_ns = None if self._sent_at == NEVER else max(0, seen.at - self._sent_at)
         asked_ip = seen.asked_ip if any(seen.asked_ip) else b""
-        self._events.append(ArpingAnswered(seen, self._seq, rtt_ns, asked_ip))
+        self._events.append(ArpingAnswered(seen, self.address, self._seq, rtt_ns, asked_ip))
         self._trace_answer(seen.now, self.address, self._seq, rtt_ns or 0, "conflict")
         self._count(seen)
         self.conflict_mac = seen.mac

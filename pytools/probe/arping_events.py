@@ -19,16 +19,19 @@ class ArpingSent(EngineEvent):
 
 
 class ArpingAnswered(EngineEvent):
-    """`ip` is at `mac`.
+    """`ip` is at `mac`, says an answer to the question about `target`.
 
     `rtt_ns` counts from the latest probe, None when none was sent yet. `asked_ip` and `asked_mac` are whom the packet
     was for where that is not us, else b"".
     """
 
-    __slots__ = ("asked_ip", "asked_mac", "ip", "is_broadcast", "is_request", "mac", "rtt_ns", "seq")
+    __slots__ = ("asked_ip", "asked_mac", "ip", "is_broadcast", "is_request", "mac", "rtt_ns", "seq", "target")
 
-    def __init__(self, seen: Seen, seq: int, rtt_ns: Ns | None, asked_ip: bytes = b"", asked_mac: bytes = b"") -> None:
+    def __init__(
+        self, seen: Seen, target: bytes, seq: int, rtt_ns: Ns | None, asked_ip: bytes = b"", asked_mac: bytes = b""
+    ) -> None:
         self.now = seen.now
+        self.target = target
         self.ip = seen.ip
         self.mac = seen.mac
         self.is_request = seen.is_request

@@ -140,7 +140,7 @@ class ScanEngine(ArpingBase):
     def _report(self, seen: Seen, number: int, macs: list[bytes]) -> None:
         asked_at = self._asked_at[number]
         rtt_ns = max(0, seen.at - asked_at) if asked_at else None
-        self._events.append(ArpingAnswered(seen, number + 1, rtt_ns))
+        self._events.append(ArpingAnswered(seen, seen.ip, number + 1, rtt_ns))
         if len(macs) > 1:
             self._events.append(ArpingConflict(seen.now, seen.ip, tuple(macs[-2:]), "both answer"))
         if rtt_ns is not None:

@@ -29,11 +29,11 @@ class ArpingJson:
 def figures(engine: Any) -> dict[str, Any]:
     """What the `end` record says of a run: counts, and what this kind of engine found."""
     found = {
-        "sent_count": engine.sent_count,
-        "broadcast_count": engine.broadcast_count,
-        "received_count": engine.received_count,
-        "requests_received_count": engine.requests_received,
-        "broadcasts_received_count": engine.broadcasts_received,
+        "sent": engine.sent_count,
+        "broadcasts_sent": engine.broadcast_count,
+        "received": engine.received_count,
+        "requests_received": engine.requests_received,
+        "broadcasts_received": engine.broadcasts_received,
     }
     for name in ("answered_count", "duplicate_count", "address_count", "conflict_count", "move_count"):
         if (value := getattr(engine, name, None)) is not None:
@@ -45,7 +45,7 @@ def figures(engine: Any) -> dict[str, Any]:
 
 def statistics(rtts: RttSum, histogram: Histogram) -> dict[str, Any]:
     """Round-trip times for the `end` record; null when nothing was measured."""
-    names = ("min_ms", "avg_ms", "max_ms", "stddev_ms")
+    names = ("min_ms", "avg_ms", "max_ms", "mdev_ms")
     values = (rtts.min_us, rtts.avg_us, rtts.max_us, rtts.mdev_us)
     figures = {name: us / 1000 if rtts.count else None for name, us in zip(names, values, strict=True)}
     for percent, value_ns in zip(PERCENTS, histogram.percentiles(PERCENTS), strict=True):
@@ -59,9 +59,10 @@ def _sent(e: Any) -> tuple[str, dict[str, Any]]:
 
 def _answered(e: Any) -> tuple[str, dict[str, Any]]:
     fields = {
-        "ip": format_ip(e.ip),
-        "mac": format_mac(e.mac),
+        "target": target_text(e.target),
         "seq": e.seq,
+        "from": format_ip(e.ip),
+        "mac": format_mac(e.mac),
         "kind": "request" if e.is_request else "reply",
         "broadcast": bool(e.is_broadcast),
         "for_ip": format_ip(e.asked_ip) if e.asked_ip else None,
@@ -76,17 +77,17 @@ def _missed(e: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _conflict(e: Any) -> tuple[str, dict[str, Any]]:
-    return "conflict", {"ip": format_ip(e.ip), "macs": [format_mac(mac) for mac in e.macs], "why": e.why}
+    return "conflict", {"address": format_ip(e.ip), "macs": [format_mac(mac) for mac in e.macs], "why": e.why}
 
 
 def _moved(e: Any) -> tuple[str, dict[str, Any]]:
     macs = {"old_mac": format_mac(e.old_mac), "mac": format_mac(e.mac)}
-    return "moved", {"ip": format_ip(e.ip), **macs, "silent_s": e.silent_ns / SECOND}
+    return "moved", {"address": format_ip(e.ip), **macs, "silent_s": e.silent_ns / SECOND}
 
 
 def _verdict(e: Any) -> tuple[str, dict[str, Any]]:
     mac = format_mac(e.mac) if e.mac else None
-    return "verdict", {"ip": format_ip(e.address), "free": not e.mac, "mac": mac, "announced": bool(e.announced)}
+    return "verdict", {"address": format_ip(e.address), "free": not e.mac, "mac": mac, "announced": bool(e.announced)}
 
 
 def _send_failed(e: Any) -> tuple[str, dict[str, Any]]:

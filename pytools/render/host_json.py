@@ -53,20 +53,20 @@ def _ready(e: Any) -> tuple[str, dict[str, Any]]:
 
 def _asked(e: Any) -> tuple[str, dict[str, Any]]:
     ip = format_ip(e.ip) if any(e.ip) else None
-    return "asked", {"ip": ip, "mac": format_mac(e.mac), "target": format_ip(e.target)}
+    return "asked", {"from": ip, "mac": format_mac(e.mac), "target": format_ip(e.target)}
 
 
 def _pinged(e: Any) -> tuple[str, dict[str, Any]]:
-    return "pinged", {"ip": format_ip(e.ip), "ident": e.ident, "seq": e.seq, "length": e.length}
+    return "pinged", {"from": format_ip(e.ip), "ident": e.ident, "seq": e.seq, "length": e.length}
 
 
 def _complained(e: Any) -> tuple[str, dict[str, Any]]:
     words = icmp_words(e.family, e.type, e.code)
-    return "complained", {"ip": format_ip(e.ip), "type": e.type, "code": e.code, "info": e.info, "words": words}
+    return "complained", {"to": format_ip(e.ip), "type": e.type, "code": e.code, "info": e.info, "words": words}
 
 
 def _conflict(e: Any) -> tuple[str, dict[str, Any]]:
-    return "conflict", {"ip": format_ip(e.address), "macs": [format_mac(e.mac)], "why": e.action}
+    return "conflict", {"address": format_ip(e.address), "macs": [format_mac(e.mac)], "why": e.action}
 
 
 _FORMS = {

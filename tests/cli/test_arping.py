@@ -191,8 +191,8 @@ def test_every_json_record_is_whole_and_the_first_and_last_are_start_and_end():
     start, answer, end = out[0], out[2], out[-1]
     assert start["arguments"] == ["--via", "sim", "--json", "-c", "2", "10.0.0.2"]
     assert (start["source"], start["interface"], start["via"]) == ("10.0.0.10", "sim0", "sim")
-    assert (answer["ip"], answer["mac"], answer["rtt_ms"]) == ("10.0.0.2", "02:00:00:00:00:02", 0.1)
-    assert (end["sent_count"], end["received_count"], end["exit_status"], end["reason"]) == (2, 2, 0, "count")
+    assert (answer["from"], answer["mac"], answer["rtt_ms"]) == ("10.0.0.2", "02:00:00:00:00:02", 0.1)
+    assert (end["sent"], end["received"], end["exit_status"], end["reason"]) == (2, 2, 0, "count")
     assert end["avg_ms"] == 0.1
 
 

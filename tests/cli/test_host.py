@@ -50,8 +50,8 @@ def test_json_records():
     assert [r["event"] for r in out] == ["start", "ready", "asked", "pinged", "end"]
     assert out[1]["addresses"] == ["10.0.0.10", "fd00::10", "fe80::ff:fe00:10"]
     assert (out[1]["mac"], out[1]["interface"]) == ("02:00:00:00:00:10", "sim0")
-    assert (out[2]["ip"], out[2]["target"]) == ("10.0.0.2", "10.0.0.10")
-    assert (out[3]["ip"], out[3]["seq"], out[3]["length"]) == ("10.0.0.2", 1, 64)
+    assert (out[2]["from"], out[2]["target"]) == ("10.0.0.2", "10.0.0.10")
+    assert (out[3]["from"], out[3]["seq"], out[3]["length"]) == ("10.0.0.2", 1, 64)
     assert (out[-1]["reason"], out[-1]["drops"]) == ("count", {})
 
 

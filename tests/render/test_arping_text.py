@@ -27,7 +27,7 @@ OTHER_MAC = parse_mac("02:00:00:00:0a:7e")
 
 def answered(rtt_ns=534 * US, *, request=False, broadcast=False, asked_ip=b"", asked_mac=b"", ip=PEER):
     seen = Seen(0, 0, ip, PEER_MAC, US_IP, b"", PEER_MAC, is_request=request, is_broadcast=broadcast)
-    return ArpingAnswered(seen, 1, rtt_ns, asked_ip, asked_mac)
+    return ArpingAnswered(seen, PEER, 1, rtt_ns, asked_ip, asked_mac)
 
 
 def counts(sent=2, broadcast=1, received=2, requests=0, broadcasts=0):

@@ -51,7 +51,7 @@ def test_the_kernel_talks_to_a_host_on_a_tap(namespace):
     assert f"[{ready['mac'].upper()}]" in result.stdout
     assert result.returncode == 0
     out = stop(process)
-    assert [(r["ip"], r["seq"]) for r in out if r["event"] == "pinged"] == [
+    assert [(r["from"], r["seq"]) for r in out if r["event"] == "pinged"] == [
         ("198.18.0.1", 1),
         ("198.18.0.1", 2),
         ("198.18.0.1", 3),
@@ -100,7 +100,7 @@ def test_icmp_errors_for_a_closed_port(wire):
     for target in ("10.9.0.50", "fd09::50"):
         assert wire.peer.run(sys.executable, "-c", program, target).stdout == "refused\n"
     out = stop(process)
-    assert [(r["ip"], r["words"]) for r in out if r["event"] == "complained"] == [
+    assert [(r["to"], r["words"]) for r in out if r["event"] == "complained"] == [
         ("10.9.0.2", "UNREACH port"),
         ("fd09::2", "UNREACH port"),
     ]
