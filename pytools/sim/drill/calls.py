@@ -2,359 +2,377 @@
 
 import errno
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from pytools.errors import UsageError
+from pytools.sim.drill.constants import CONSTANTS
+from pytools.sim.drill.descriptors import Datagrams, Descriptor, Epoll, File
 from pytools.sim.drill.machine import Machine
-from pytools.sim.drill.syntax import ANY, Anything, Apply, Call, Symbol
+from pytools.sim.drill.syntax import Anything, Call
+from pytools.sim.drill.tcp_info import tcp_info
+from pytools.sim.drill.values import MismatchError, UnknownError, Values
 from pytools.stack import sockets as so
+from pytools.stack.events import UdpReceived
 from pytools.stack.sockets import StreamSocket
+from pytools.stack.tcp import state as st
+from pytools.units import MS, NEVER, SECOND, Ns
 
 BLOCKED: Final = object()
-PORT: Final = 8080
-"""Where a script binds or connects to when it says `...`."""
-
-CONSTANTS: Final[dict[str, int]] = {
-    **{name: value for name, value in vars(so).items() if isinstance(value, int) and name.isupper()},
-    **{name: number for number, name in errno.errorcode.items()},
-    "SOL_TCP": so.IPPROTO_TCP,
-    "SOL_IP": so.IPPROTO_IP,
-    "SOL_IPV6": so.IPPROTO_IPV6,
-    "IPPROTO_UDP": 17,
-    "IPPROTO_MPTCP": 262,
-    "SOCK_STREAM": 1,
-    "SOCK_DGRAM": 2,
-    "SOCK_NONBLOCK": 0o4000,
-    "SOCK_CLOEXEC": 0o2000000,
-    "PF_INET": 2,
-    "PF_INET6": 10,
-    "AF_UNSPEC": 0,
-    "INADDR_ANY": 0,
-    "F_GETFL": 3,
-    "F_SETFL": 4,
-    "O_RDWR": 2,
-    "O_RDONLY": 0,
-    "O_NONBLOCK": 0o4000,
-    "MSG_NOSIGNAL": 0x4000,
-    "MSG_WAITALL": 0x100,
-    "MSG_TRUNC": 0x20,
-    "MSG_ERRQUEUE": 0x2000,
-    "MSG_ZEROCOPY": 0x4000000,
-    "MSG_FASTOPEN": 0x20000000,
-    "FIONREAD": 0x541B,
-    "SIOCINQ": 0x541B,
-    "SIOCOUTQ": 0x5411,
-    "SIOCOUTQNSD": 0x894B,
-    "POLLRDNORM": 0x40,
-    "POLLPRI": 2,
-    "POLLWRNORM": 0x100,
-    "POLLNVAL": 0x20,
-    "EPOLLIN": 1,
-    "EPOLLOUT": 4,
-    "EPOLLERR": 8,
-    "EPOLLHUP": 0x10,
-    "EPOLLRDHUP": 0x2000,
-    "EPOLLET": 1 << 31,
-    "EPOLLONESHOT": 1 << 30,
-    "EPOLL_CTL_ADD": 1,
-    "EPOLL_CTL_DEL": 2,
-    "EPOLL_CTL_MOD": 3,
-    "SO_TIMESTAMPING": 37,
-    "SO_MARK": 36,
-    "SO_PRIORITY": 12,
-    "SO_SNDTIMEO": 21,
-    "SO_RCVTIMEO": 20,
-    "SO_RCVLOWAT": 18,
-    "SO_ZEROCOPY": 60,
-    "SO_INCOMING_CPU": 49,
-    "SO_MAX_PACING_RATE": 47,
-    "IP_MTU_DISCOVER": 10,
-    "IP_PMTUDISC_DONT": 0,
-    "IP_PMTUDISC_DO": 2,
-    "IP_RECVERR": 11,
-    "IP_MTU": 14,
-    "IPV6_MTU": 24,
-    "TCP_FASTOPEN": 23,
-    "TCP_FASTOPEN_CONNECT": 30,
-    "TCP_NOTSENT_LOWAT": 25,
-    "TCP_TIMESTAMP": 24,
-    "TCP_THIN_LINEAR_TIMEOUTS": 16,
-    "TCP_THIN_DUPACK": 17,
-    "TCP_CC_INFO": 26,
-    "TCP_SAVE_SYN": 27,
-    "TCP_INQ": 36,
-    "TCP_TX_DELAY": 37,
-    "TCP_REPAIR": 19,
-    "TCP_MD5SIG": 14,
-    "TCP_CM_INQ": 36,
-    "NULL": 0,
-}
+_FLAGS_AT: Final = {"send": 3, "sendto": 3, "recv": 3, "recvfrom": 3, "sendmsg": 2, "recvmsg": 2}
+_READS: Final = ("read", "recv", "recvfrom", "recvmsg", "readv", "accept", "accept4")
+_ENDED: Final = (st.CLOSED, st.TIME_WAIT, st.FIN_WAIT_2)
 
 _IGNORED_OPTIONS: Final = frozenset(
     (so.SOL_SOCKET, CONSTANTS[name])
-    for name in ("SO_MARK", "SO_PRIORITY", "SO_SNDTIMEO", "SO_RCVTIMEO", "SO_RCVLOWAT", "SO_MAX_PACING_RATE")
+    for name in (
+        "SO_MARK SO_PRIORITY SO_RCVLOWAT SO_MAX_PACING_RATE SO_TIMESTAMPING SO_INCOMING_CPU SO_BROADCAST SO_DONTROUTE "
+        "SO_TIMESTAMP SO_BUSY_POLL"
+    ).split()
 ) | frozenset(
     (so.IPPROTO_TCP, CONSTANTS[name])
-    for name in ("TCP_NOTSENT_LOWAT", "TCP_THIN_LINEAR_TIMEOUTS", "TCP_THIN_DUPACK", "TCP_TX_DELAY")
+    for name in ("TCP_THIN_LINEAR_TIMEOUTS", "TCP_THIN_DUPACK", "TCP_TX_DELAY", "TCP_SAVE_SYN")
 )
 
 
-class UnknownError(UsageError):
-    """A call, constant or form of argument that isn't known."""
-
-
-class Descriptor:
-    """What a script's file number stands for."""
-
-    __slots__ = ("nonblocking", "socket")
-
-    def __init__(self, socket: StreamSocket, nonblocking: bool) -> None:
-        self.socket = socket
-        self.nonblocking = nonblocking
-
-
-class Calls:
+class Calls(Values):
     """The table of a script's descriptors and the calls on them."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, defines: dict[str, str] | None = None) -> None:
+        super().__init__(defines or {})
         self._machine = machine
-        self.descriptors: dict[int, Descriptor] = {}
+        self.descriptors: dict[int, Any] = {}
         self.last: StreamSocket | None = None
         """The socket that was used last, which tcp_info is about."""
+        self._kept: dict[tuple[int, int], Any] = {}
+        """Options without a meaning here keep their values."""
+        self._progress: dict[int, int] = {}
+        """Octets that a blocking call has moved so far."""
+        self._until: dict[int, Ns] = {}
+        """When a waiting call gives up."""
+        self._closing: dict[int, StreamSocket] = {}
 
     def run(self, call: Call) -> Any:
-        """(result, errno name or None, output arguments) or BLOCKED."""
+        """(result, errno name or None) or BLOCKED."""
         method: Callable[[Call], Any] | None = getattr(self, f"_do_{call.name}", None)
         if method is None:
             raise UnknownError(f"system call {call.name}() is not known")
+        result: Any
         try:
-            return method(call), None
+            result = method(call), None
         except BlockingIOError as error:
-            if error.errno == errno.EAGAIN and self._may_block(call):
+            if error.errno == errno.EAGAIN and self._waits(call):
                 return BLOCKED
-            return -1, errno.errorcode[error.errno or 0]
+            result = self._give_up(call, error)
         except OSError as error:
-            return -1, errno.errorcode.get(error.errno or 0, "?")
+            result = self._give_up(call, error)
         finally:
             self._machine.pump()
+            self._collect()
+        for table in (self._progress, self._until):
+            table.pop(id(call), None)
+        return result
 
-    def blocks(self, call: Call) -> bool:
-        """Whether the script's descriptor blocks."""
-        return self._may_block(call)
+    def _give_up(self, call: Call, error: OSError) -> tuple[int, str | None]:
+        """What was moved before the error counts; else the error."""
+        moved = self._progress.get(id(call), 0)
+        return (moved, None) if moved else (-1, errno.errorcode.get(error.errno or 0, "?"))
 
-    def _may_block(self, call: Call) -> bool:
+    def wake_at(self) -> Ns:
+        """When the next waiting call gives up, or NEVER."""
+        return min(self._until.values(), default=NEVER)
+
+    def names(self) -> dict[str, Any]:
+        """The words of assertions."""
+        return tcp_info(self.last)
+
+    def close(self) -> None:
+        """Nothing outlives the script."""
+
+    def _waits(self, call: Call) -> bool:
+        """Whether a call that found nothing waits: its descriptor blocks and its time is not over."""
+        if call.name in ("poll", "epoll_wait", "close"):
+            return True
         number = self.value(call.arguments[0]) if call.arguments else None
         found = self.descriptors.get(number) if isinstance(number, int) else None
-        flags = self.value(call.arguments[3]) if call.name in ("send", "sendto", "recv", "recvfrom") else 0
-        nonblocking = isinstance(flags, int) and flags & so.MSG_DONTWAIT
-        return found is not None and not found.nonblocking and not nonblocking
+        if found is None or found.nonblocking:
+            return False
+        at = _FLAGS_AT.get(call.name)
+        flags = self.value(call.arguments[at]) if at is not None and len(call.arguments) > at else 0
+        if isinstance(flags, int) and flags & so.MSG_DONTWAIT:
+            return False
+        if isinstance(found, Descriptor):
+            limit = found.receive_timeout_ns if call.name in _READS else found.send_timeout_ns
+            return not limit or self._patient(call, limit)
+        return True
 
-    # Values.
+    def _patient(self, call: Call, limit: Ns) -> bool:
+        until = self._until.setdefault(id(call), self._machine.now + limit)
+        return self._machine.now < until
 
-    def value(self, argument: Any) -> Any:
-        """An argument as Python's value; UnknownError for a word without meaning."""
-        if isinstance(argument, Symbol):
-            if argument in CONSTANTS:
-                return CONSTANTS[argument]
-            raise UnknownError(f"constant {argument} is not known")
-        if isinstance(argument, Apply):
-            return self._apply(argument)
-        if isinstance(argument, list):
-            return [self.value(element) for element in argument]
-        return argument
+    def _collect(self) -> None:
+        """Datagrams that arrived go to their sockets."""
+        events = self._machine.datagrams
+        while events:
+            event: UdpReceived = events.popleft()
+            for found in self.descriptors.values():
+                if isinstance(found, Datagrams) and found.port == event.dst_port:
+                    found.waiting.append(event)
 
-    def _apply(self, argument: Apply) -> Any:
-        values = [self.value(element) for element in argument.arguments]
-        if argument.name == "|":
-            return values[0] | values[1]
-        if argument.name in ("htons", "htonl", "inet_addr", "ntohs"):
-            return values[0]
-        raise UnknownError(f"{argument.name}() is not known")
+    # Descriptors.
+
+    def _found(self, call: Call, index: int = 0) -> Any:
+        number = self.value(call.arguments[index])
+        if number not in self.descriptors:
+            _fail(errno.EBADF)
+        found = self.descriptors[number]
+        if isinstance(found, Descriptor):
+            self.last = found.socket
+        return found
 
     def _descriptor(self, call: Call) -> Descriptor:
-        number = self.value(call.arguments[0])
-        if number not in self.descriptors:
-            raise OSError(errno.EBADF, "EBADF")
-        found = self.descriptors[number]
-        self.last = found.socket
+        found = self._found(call)
+        if not isinstance(found, Descriptor):
+            _fail(errno.ENOTSOCK if isinstance(found, File | Epoll) else errno.EOPNOTSUPP)
         return found
 
     def _socket(self, call: Call) -> StreamSocket:
         return self._descriptor(call).socket
 
-    def _size(self, call: Call, index: int) -> int:
-        """The octets that a call names; `...` before it is the buffer."""
-        if len(call.arguments) <= index:
-            raise UnknownError(f"{call.name}() takes {index + 1} arguments")
-        size = self.value(call.arguments[index])
-        if not isinstance(size, int):
-            raise UnknownError(f"{call.name}(): a size is missing")
-        return size
-
-    # Making sockets.
-
-    def _new(self, call: Call, socket: StreamSocket, nonblocking: bool) -> int:
+    def _new(self, call: Call, found: Any) -> int:
+        """The number that the script expects, else the next one."""
         number = self.value(call.result)
         if isinstance(number, Anything) or not isinstance(number, int) or number < 0:
             number = max(self.descriptors, default=2) + 1
         if number in self.descriptors:
             raise UnknownError(f"descriptor {number} is open already")
-        self.descriptors[number] = Descriptor(socket, nonblocking)
-        self.last = socket
+        self.descriptors[number] = found
+        if isinstance(found, Descriptor):
+            self.last = found.socket
         return number
 
     def _do_socket(self, call: Call) -> int:
         domain, kind, protocol = (self.value(argument) for argument in call.arguments)
         if isinstance(domain, Anything):
-            domain = so.AF_INET if self._machine.family == 4 else so.AF_INET6
+            domain = so.AF_INET if self._machine.family == 4 and not self._machine.mapped else so.AF_INET6
+        nonblocking = bool(kind & CONSTANTS["SOCK_NONBLOCK"])
+        if kind & 0xFF == CONSTANTS["SOCK_DGRAM"] and protocol in (0, CONSTANTS["IPPROTO_UDP"]):
+            return self._new(call, Datagrams(nonblocking))
         if kind & 0xFF != 1 or (protocol not in (0, so.IPPROTO_TCP) and not isinstance(protocol, Anything)):
-            raise UnknownError("only SOCK_STREAM sockets of IPPROTO_TCP are known")
-        return self._new(call, StreamSocket(self._machine.tcp, domain), bool(kind & CONSTANTS["SOCK_NONBLOCK"]))
+            raise UnknownError("only SOCK_STREAM with IPPROTO_TCP and SOCK_DGRAM with IPPROTO_UDP are known")
+        return self._new(call, Descriptor(StreamSocket(self._machine.tcp, domain), nonblocking))
 
     def _do_bind(self, call: Call) -> int:
-        address, port = self._endpoint(call.arguments[1], self._machine.local)
-        self._socket(call).bind(b"" if address == bytes(len(address)) else address, port)
+        address, port, _ = self.endpoint(call.arguments[1], self._machine.local)
+        found = self._found(call)
+        if isinstance(found, Datagrams):
+            found.port = self._machine.stack.open_udp(port)
+            return 0
+        self._socket(call).bind(b"" if not any(address) else address, port)
         return 0
 
-    def _endpoint(self, argument: Any, otherwise: bytes) -> tuple[bytes, int]:
-        if isinstance(argument, Anything):
-            return otherwise, PORT
-        if not isinstance(argument, dict):
-            raise UnknownError("a socket address is {sa_family = ..., sin_port = ..., sin_addr = ...} or ...")
-        port = self.value(argument.get("sin_port", argument.get("sin6_port", PORT)))
-        where = self.value(argument.get("sin_addr", ANY))
-        if where == 0 or where == "0.0.0.0":
-            return bytes(len(otherwise)), port
-        return otherwise, port if isinstance(port, int) else PORT
-
     def _do_listen(self, call: Call) -> int:
-        self._socket(call).listen(self._size(call, 1))
+        self._socket(call).listen(self.number(call, 1))
         return 0
 
     def _do_accept(self, call: Call) -> int:
         child = self._socket(call).accept(self._machine.now)
         flags = self.value(call.arguments[3]) if call.name == "accept4" else 0
-        return self._new(call, child, bool(flags & CONSTANTS["SOCK_NONBLOCK"]))
+        return self._new(call, Descriptor(child, bool(flags & CONSTANTS["SOCK_NONBLOCK"])))
 
     _do_accept4 = _do_accept
 
-    def _do_connect(self, call: Call) -> Any:
-        found = self._descriptor(call)
-        socket = found.socket
-        if socket.connecting and not found.nonblocking:
-            raise BlockingIOError(errno.EAGAIN, "EAGAIN")
-        if socket.connection is not None and not socket.connecting and not found.nonblocking:
-            code = socket.take_error()
-            if code:
-                raise OSError(code, errno.errorcode[code])
+    def _do_connect(self, call: Call) -> int:
+        found = self._found(call)
+        address, port, _ = self.endpoint(call.arguments[1], self._machine.remote)
+        if isinstance(found, Datagrams):
+            found.peer = (address, port)
             return 0
+        socket = self._socket(call)
+        waited = id(call) in self._progress
+        if waited and socket.connecting:
+            _again()
+        if waited:
+            code = socket.take_error()
+            self._progress.pop(id(call))
+            return _fail(code) if code else 0
         try:
-            socket.connect(self._endpoint(call.arguments[1], self._machine.remote), self._machine.now)
-        except BlockingIOError:
-            if found.nonblocking:
+            socket.connect((address, port), self._machine.now)
+        except BlockingIOError as error:
+            if found.nonblocking or error.errno == errno.EALREADY:
                 raise
-            raise BlockingIOError(errno.EAGAIN, "EAGAIN") from None
+            self._progress[id(call)] = 0
+            _again()
         return 0
 
     # Data.
 
-    def _send(self, call: Call, size: int, flags: int) -> int:
-        """A blocking send of more than there is room for waits for all of it (`Waiting` keeps the count)."""
-        return self._socket(call).send(bytes(size), self._machine.now, flags)
+    def _send(self, call: Call, data: bytes, flags: int) -> int:
+        """A blocking send of more than there is room for waits until all of it is taken."""
+        found = self._found(call)
+        if isinstance(found, Datagrams):
+            return self._send_datagram(found, call, data)
+        socket = self._socket(call)
+        moved = self._progress.get(id(call), 0)
+        if moved < len(data) or not data:
+            moved += socket.send(data[moved:], self._machine.now, flags)
+        if moved < len(data) and not found.nonblocking and not flags & so.MSG_DONTWAIT:
+            self._progress[id(call)] = moved
+            _again()
+        return moved
+
+    def _send_datagram(self, found: Datagrams, call: Call, data: bytes) -> int:
+        peer = found.peer
+        if call.name == "sendto" and isinstance(call.arguments[4], dict | Anything):
+            address, port, _ = self.endpoint(call.arguments[4], self._machine.remote)
+            peer = (address, port)
+        if peer is None:
+            _fail(errno.EDESTADDRREQ)
+        found.port = found.port or self._machine.stack.open_udp(0)
+        code = self._machine.stack.send_udp(found.port, peer[0], peer[1], data, self._machine.now)
+        return _fail(code) if code else len(data)
 
     def _do_write(self, call: Call) -> int:
-        return self._send(call, self._size(call, 2), 0)
+        return self._send(call, self.payload(call, 1), 0)
 
     def _do_send(self, call: Call) -> int:
-        return self._send(call, self._size(call, 2), self._size(call, 3))
+        return self._send(call, self.payload(call, 1), self.number(call, 3))
 
-    _do_sendto = _do_send
+    def _do_sendto(self, call: Call) -> int:
+        return self._send(call, self.payload(call, 1), self.number(call, 3))
 
     def _do_writev(self, call: Call) -> int:
-        return self._send(call, self._vector(call.arguments[1]), 0)
+        return self._send(call, bytes(sum(self.vector(call.arguments[1]))), 0)
 
     def _do_sendmsg(self, call: Call) -> int:
-        message = call.arguments[1]
-        if not isinstance(message, dict) or "msg_iov" not in message:
-            raise UnknownError("sendmsg() needs {msg_iov=...}")
-        return self._send(call, self._vector(message["msg_iov"]), self._size(call, 2))
+        message = self.message(call)
+        return self._send(call, bytes(sum(self.vector(message["msg_iov"]))), self.number(call, 2))
 
-    def _vector(self, argument: Any) -> int:
-        if not isinstance(argument, list):
-            raise UnknownError("an iovec is [{..., size}, ...]")
-        return sum(self.value(element[1]) if isinstance(element, tuple) else 0 for element in argument)
+    def _do_sendfile(self, call: Call) -> int:
+        """From a file that is all zeros."""
+        if not isinstance(self._found(call, 1), File):
+            _fail(errno.EINVAL)
+        return self._send(call, bytes(self.number(call, 3)), 0)
 
     def _receive(self, call: Call, size: int, flags: int) -> int:
-        return len(self._socket(call).recv(size, self._machine.now, flags))
+        found = self._found(call)
+        if flags & CONSTANTS["MSG_ERRQUEUE"]:
+            _again()
+        if isinstance(found, Datagrams):
+            return self._receive_datagram(found, size, flags)
+        socket = self._socket(call)
+        moved = self._progress.get(id(call), 0)
+        data = socket.recv(size - moved, self._machine.now, flags)
+        total = moved + len(data)
+        all_of_it = flags & CONSTANTS["MSG_WAITALL"] and not flags & so.MSG_PEEK and not found.nonblocking
+        if all_of_it and data and total < size:
+            self._progress[id(call)] = total
+            _again()
+        return total
+
+    def _receive_datagram(self, found: Datagrams, size: int, flags: int) -> int:
+        if not found.waiting:
+            _again()
+        event = found.waiting[0] if flags & so.MSG_PEEK else found.waiting.popleft()
+        return len(event.payload) if flags & CONSTANTS["MSG_TRUNC"] else min(size, len(event.payload))
 
     def _do_read(self, call: Call) -> int:
-        return self._receive(call, self._size(call, 2), 0)
+        return self._receive(call, self.number(call, 2), 0)
 
     def _do_recv(self, call: Call) -> int:
-        return self._receive(call, self._size(call, 2), self._size(call, 3))
+        return self._receive(call, self.number(call, 2), self.number(call, 3))
 
     _do_recvfrom = _do_recv
 
     def _do_readv(self, call: Call) -> int:
-        return self._receive(call, self._vector(call.arguments[1]), 0)
+        return self._receive(call, sum(self.vector(call.arguments[1])), 0)
 
     def _do_recvmsg(self, call: Call) -> int:
-        message = call.arguments[1]
-        if not isinstance(message, dict) or "msg_iov" not in message:
-            raise UnknownError("recvmsg() needs {msg_iov=...}")
-        return self._receive(call, self._vector(message["msg_iov"]), self._size(call, 2))
+        size = sum(self.vector(self.message(call)["msg_iov"]))
+        return self._receive(call, size, self.number(call, 2))
 
     # Ending.
 
     def _do_shutdown(self, call: Call) -> int:
-        self._socket(call).shutdown(self._size(call, 1), self._machine.now)
+        self._socket(call).shutdown(self.number(call, 1), self._machine.now)
         return 0
 
     def _do_close(self, call: Call) -> int:
+        """With SO_LINGER and a time, it waits until all is acknowledged or the time is over."""
+        if (socket := self._closing.get(id(call))) is not None:
+            connection = socket.connection
+            if connection is not None and connection.state not in _ENDED and self._patient(call, 0):
+                _again()
+            return 0
         number = self.value(call.arguments[0])
-        self._socket(call).close(self._machine.now)
+        found = self._found(call)
         del self.descriptors[number]
+        for other in self.descriptors.values():
+            if isinstance(other, Epoll):
+                other.entries.pop(number, None)
+                other.forget(number)
+        if isinstance(found, Datagrams):
+            self._machine.stack.close_udp(found.port)
+        if not isinstance(found, Descriptor):
+            return 0
+        found.socket.close(self._machine.now)
+        onoff, seconds = found.socket.linger
+        if onoff and seconds and found.socket.connection is not None:
+            self._closing[id(call)] = found.socket
+            self._until[id(call)] = self._machine.now + seconds * SECOND
+            self._machine.pump()
+            return self._do_close(call)
         return 0
 
     # Options.
 
     def _do_setsockopt(self, call: Call) -> int:
         _, level, name, value = (self.value(argument) for argument in call.arguments[:4])
-        if isinstance(value, list):
-            value = value[0] if value else 0
-        if isinstance(value, dict):
-            fields = [self.value(field) for field in value.values()]
-            value = (fields[0], fields[1])
-        if (level, name) not in _IGNORED_OPTIONS:
+        value, found = self.linger(value), self._found(call)
+        if isinstance(found, Descriptor) and (level, name) in _TIMEOUTS:
+            seconds, microseconds = value if isinstance(value, tuple) else (value, 0)
+            setattr(found, _TIMEOUTS[level, name], (seconds * 1_000_000 + microseconds) * 1000)
+        elif (level, name) in _IGNORED_OPTIONS or not isinstance(found, Descriptor):
+            self._kept[level, name] = value
+        else:
             self._socket(call).setsockopt(level, name, value, self._machine.now)
         return 0
 
     def _do_getsockopt(self, call: Call) -> int:
         _, level, name, wanted = (self.value(argument) for argument in call.arguments[:4])
-        found = self._socket(call).getsockopt(level, name)
-        if isinstance(wanted, list) and wanted and isinstance(wanted[0], int) and found != wanted[0]:
-            raise MismatchError(f"expected [{_option(name, wanted[0])}], found [{_option(name, found)}]")
-        if isinstance(wanted, str) and wanted != found:
-            raise MismatchError(f"expected {wanted!r}, found {found!r}")
+        found: Any
+        if (level, name) in self._kept:
+            found = self._kept[level, name]
+        else:
+            found = self._socket(call).getsockopt(level, name)
+        if isinstance(wanted, dict):
+            wanted = self.linger(wanted)
+        if isinstance(wanted, list) and wanted:
+            wanted = wanted[0]
+        if isinstance(wanted, str | int | tuple) and wanted != found:
+            raise MismatchError(f"expected [{option_word(name, wanted)}], found [{option_word(name, found)}]")
         return 0
 
     def _do_fcntl(self, call: Call) -> int:
-        found = self._descriptor(call)
+        found = self._found(call)
         command = self.value(call.arguments[1])
         if command == CONSTANTS["F_SETFL"]:
             found.nonblocking = bool(self.value(call.arguments[2]) & CONSTANTS["O_NONBLOCK"])
             return 0
-        return CONSTANTS["O_RDWR"] | (CONSTANTS["O_NONBLOCK"] if found.nonblocking else 0)
+        if command == CONSTANTS["F_GETFL"]:
+            return CONSTANTS["O_RDWR"] | (CONSTANTS["O_NONBLOCK"] if found.nonblocking else 0)
+        return 0
 
     def _do_ioctl(self, call: Call) -> int:
         connection = self._socket(call).connection
         request, wanted = self.value(call.arguments[1]), self.value(call.arguments[2])
         if connection is None:
-            raise OSError(errno.EINVAL, "EINVAL")
+            _fail(errno.EINVAL)
         sender = connection.tx.sender
+        ended = connection.receiver.fin_arrived() and not connection.receiver.queued
         found = {
             CONSTANTS["SIOCINQ"]: connection.receiver.queued,
-            CONSTANTS["SIOCOUTQ"]: sender.write_seq - sender.snd_una,
+            CONSTANTS["SIOCOUTQ"]: 0
+            if ended and sender.fin_seq < sender.snd_una
+            else sender.write_seq - sender.snd_una,
             CONSTANTS["SIOCOUTQNSD"]: sender.unsent,
         }.get(request)
         if found is None:
@@ -363,22 +381,114 @@ class Calls:
             raise MismatchError(f"expected [{wanted[0]}], found [{found}]")
         return 0
 
+    def _do_open(self, call: Call) -> int:
+        return self._new(call, File())
+
+    # Waiting for several.
+
     def _do_poll(self, call: Call) -> int:
         """poll([{fd=3, events=POLLIN, revents=POLLIN}], 1, timeout): a timeout of 0 asks, another one waits."""
-        ready = 0
-        for entry in call.arguments[0]:
-            number, events = self.value(entry["fd"]), self.value(entry["events"])
-            bits = self.descriptors[number].socket.poll() & (events | so.POLLERR | so.POLLHUP)
-            wanted = self.value(entry.get("revents", ANY))
-            if isinstance(wanted, int) and wanted != bits and (bits or self.value(call.arguments[2]) == 0):
-                raise MismatchError(f"revents of {number}: expected {wanted}, found {bits}")
-            ready += bits != 0
-        return ready
+        timeout = self.number(call, 2)
+        found = [self._poll_entry(entry) for entry in call.arguments[0]]
+        if not any(bits for _, bits, _ in found) and timeout:
+            self._wait(call, timeout)
+        for number, bits, wanted in found:
+            if isinstance(wanted, int) and wanted != bits:
+                raise MismatchError(f"revents of {number}: expected {wanted:#x}, found {bits:#x}")
+        return sum(bits != 0 for _, bits, _ in found)
+
+    def _poll_entry(self, entry: Any) -> tuple[int, int, Any]:
+        number, events = self.value(entry["fd"]), self.value(entry["events"])
+        wanted = self.value(entry.get("revents", 0))
+        if number not in self.descriptors:
+            return number, CONSTANTS["POLLNVAL"], wanted
+        return number, self.descriptors[number].poll() & (events | so.POLLERR | so.POLLHUP), wanted
+
+    def _wait(self, call: Call, timeout_ms: int) -> None:
+        """BLOCKED until the time is over; a negative one never ends."""
+        if timeout_ms < 0:
+            _again()
+        if self._patient(call, timeout_ms * MS):
+            _again()
+
+    def _do_epoll_create(self, call: Call) -> int:
+        return self._new(call, Epoll())
+
+    _do_epoll_create1 = _do_epoll_create
+
+    def _epoll(self, call: Call) -> Epoll:
+        found = self._found(call)
+        if not isinstance(found, Epoll):
+            _fail(errno.EINVAL)
+        return found
+
+    def _do_epoll_ctl(self, call: Call) -> int:
+        epoll, operation, number = self._epoll(call), self.number(call, 1), self.number(call, 2)
+        if number not in self.descriptors:
+            _fail(errno.EBADF)
+        known = number in epoll.entries
+        if operation == CONSTANTS["EPOLL_CTL_ADD"] and known:
+            _fail(errno.EEXIST)
+        if operation != CONSTANTS["EPOLL_CTL_ADD"] and not known:
+            _fail(errno.ENOENT)
+        epoll.forget(number)
+        if operation == CONSTANTS["EPOLL_CTL_DEL"]:
+            del epoll.entries[number]
+            return 0
+        event = call.arguments[3]
+        rest = [self.value(value) for key, value in event.items() if key != "events"]
+        epoll.entries[number] = (self.value(event["events"]), rest[0] if rest else number)
+        return 0
+
+    def _do_epoll_wait(self, call: Call) -> int:
+        epoll, limit, timeout = self._epoll(call), self.number(call, 2), self.number(call, 3)
+        ready: list[tuple[int, Any]] = []
+        for number, (_, data) in list(epoll.entries.items()):
+            found = self.descriptors[number]
+            bits, stamp = found.poll(), _stamp(found)
+            news = epoll.ready(number, bits, stamp)
+            if news and len(ready) < limit:
+                ready.append((news, data))
+                epoll.reported(number, news, stamp)
+            elif not news and not bits & epoll.entries[number][0]:
+                epoll.reported(number, 0, stamp)
+        if not ready and timeout:
+            self._wait(call, timeout)
+        self._check_epoll(call.arguments[1], ready)
+        return len(ready)
+
+    def _check_epoll(self, wanted: Any, ready: list[tuple[int, Any]]) -> None:
+        entries = wanted if isinstance(wanted, list) else [wanted]
+        for entry, (bits, data) in zip(entries, ready, strict=False):
+            if not isinstance(entry, dict):
+                continue
+            events = self.value(entry["events"])
+            if events != bits:
+                raise MismatchError(f"events of {data}: expected {events:#x}, found {bits:#x}")
 
 
-class MismatchError(Exception):
-    """A call gave something else than the script says."""
+_TIMEOUTS: Final = {
+    (so.SOL_SOCKET, CONSTANTS["SO_RCVTIMEO"]): "receive_timeout_ns",
+    (so.SOL_SOCKET, CONSTANTS["SO_SNDTIMEO"]): "send_timeout_ns",
+}
 
 
-def _option(name: int, value: Any) -> str:
+def _stamp(found: Any) -> int:
+    """A number that moves with each thing that wakes a poller: data that arrived, room that was made."""
+    connection = found.socket.connection if isinstance(found, Descriptor) else None
+    if connection is None:
+        return 0
+    return int(connection.receiver.rcv_nxt)
+
+
+def option_word(name: int, value: Any) -> str:
+    """An option's value for a message: errors by their names."""
     return errno.errorcode.get(value, str(value)) if name == so.SO_ERROR and value else str(value)
+
+
+def _fail(code: int) -> NoReturn:
+    raise OSError(code, errno.errorcode.get(code, "?"))
+
+
+def _again() -> NoReturn:
+    raise BlockingIOError(errno.EAGAIN, "EAGAIN")

@@ -1,7 +1,6 @@
 """Script packets to octets, and our octets against what a script expects."""
 
-import errno
-from typing import Final
+from typing import Any, Final
 
 from pytools.errors import UsageError
 from pytools.sim.drill.syntax import IcmpStep, PacketStep, TcpStep
@@ -65,16 +64,33 @@ def flag_bits(flags: str) -> int:
     """Bits of `S`, `P.`, `-`."""
     bits = 0
     for letter in flags:
-        bits |= _FLAG_BITS[letter]
+        bits |= _ace(int(letter)) if letter.isdigit() else _FLAG_BITS[letter]
     return bits
+
+
+def _ace(counter: int) -> int:
+    """AccECN's counter of three bits in the place of AE, CWR and ECE."""
+    return (tcp.AE if counter & 4 else 0) | (tcp.CWR if counter & 2 else 0) | (tcp.ECE if counter & 1 else 0)
+
+
+def cookie_of(word: str, defines: dict[str, str]) -> bytes:
+    """A fast-open cookie: hexadecimal digits or one of the script's words."""
+    text = defines.get(word, word).strip('"')
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"cookie {word!r} is not hexadecimal") from None
 
 
 class Flow:
     """One connection as the script sees it: ports, and how its numbers map to those on the wire."""
 
-    __slots__ = ("local_port", "offset", "remote_port", "stamps", "stamps_offset")
+    __slots__ = ("defines", "established", "local_port", "offset", "remote_port", "stamps", "stamps_offset")
 
-    def __init__(self, local_port: int, remote_port: int) -> None:
+    def __init__(self, local_port: int, remote_port: int, defines: dict[str, str]) -> None:
+        self.defines = defines
+        self.established = False
+        """Whether the peer has acknowledged our SYN."""
         self.local_port = local_port
         self.remote_port = remote_port
         self.offset: int | None = None
@@ -103,7 +119,7 @@ def build_options(step: TcpStep, flow: Flow) -> bytes:
         elif name == "eol":
             octets += b"\0"
         elif name == "mss":
-            octets += tcp_options.mss(values[0])
+            octets += tcp_options.mss(values[0] & 0xFFFF)
         elif name == "wscale":
             octets += tcp_options.window_scale(values[0])
         elif name == "sackOK":
@@ -111,10 +127,28 @@ def build_options(step: TcpStep, flow: Flow) -> bytes:
         elif name == "sack":
             octets += tcp_options.sack([(flow.to_wire(left), flow.to_wire(right)) for left, right in values])
         elif name == "TS":
+            if not all(isinstance(value, int) for value in values):
+                raise UsageError("an arriving segment's timestamps must be numbers")
             octets += tcp_options.timestamps(values[0] & MASK, flow.echo_to_wire(values[1]))[2:]
+        elif name == "FO":
+            octets += tcp_options.fast_open(cookie_of(values[0], flow.defines))
+        elif name == "FOEXP":
+            octets += _other(254, b"\xf9\x89" + cookie_of(values[0], flow.defines))
+        elif name == "md5":
+            octets += _other(19, cookie_of(values[0], flow.defines).ljust(16, b"\0"))
         else:
-            octets += tcp_options.fast_open(bytes.fromhex(values[0]))
+            octets += _accecn(values)
     return octets + bytes(-len(octets) & 3)
+
+
+def _other(kind: int, value: bytes) -> bytes:
+    return bytes((kind, len(value) + 2)) + value
+
+
+def _accecn(counters: tuple[tuple[str, int], ...]) -> bytes:
+    """draft-ietf-tcpm-accurate-ecn 3.2.3: kind 174 begins with e1b, 172 with e0b."""
+    kind = 174 if counters and counters[0][0] == "e1b" else 172
+    return _other(kind, b"".join((value & 0xFFFFFF).to_bytes(3, "big") for _, value in counters))
 
 
 def build_tcp(step: TcpStep, packet: PacketStep, flow: Flow, local: bytes, remote: bytes, data: bytes) -> bytes:
@@ -153,12 +187,15 @@ def build_icmp(step: IcmpStep, packet: PacketStep, flow: Flow, local: bytes, rem
     found = table.get((step.type, step.code))
     if found is None:
         raise UsageError(f"unknown ICMP {step.type} {step.code}".rstrip())
-    header = tcp.encode(flow.local_port, flow.remote_port, flow.to_wire(step.quoted_seq or 0), 0, tcp.ACK, 0)
-    inner = PacketStep(False)
-    quoted = ip_packet(local, remote, tcp.PROTOCOL, header + bytes(step.quoted_length), inner)
+    if step.protocol == "udp":
+        header = udp.encode(local, remote, flow.local_port, flow.remote_port, bytes(step.quoted_length))
+        quoted = ip_packet(local, remote, udp.PROTOCOL, header, PacketStep(False))
+    else:
+        header = tcp.encode(flow.local_port, flow.remote_port, flow.to_wire(step.quoted_seq or 0), 0, tcp.ACK, 0)
+        quoted = ip_packet(local, remote, tcp.PROTOCOL, header + bytes(step.quoted_length), PacketStep(False))
     type_, code = found
     if len(local) == 4:
-        body = quoted[:28]
+        body = quoted[:548]  # as much as fits 576 octets (RFC 1812 4.3.2.3)
         message = icmp.encode(type_, code, step.mtu or 0, body)
         return ip_packet(remote, local, ipv4.PROTO_ICMP, message, packet)
     message = icmp6.encode(remote, local, type_, code, step.mtu or 0, quoted[:1232])
@@ -253,16 +290,25 @@ def _compare_options(found: list[str], step: TcpStep, header: tcp.TcpHeader, flo
     for (name, values), (_, octets) in zip(expected, actual, strict=True):
         if name == "TS":
             value, echo = int.from_bytes(octets[:4], "big"), int.from_bytes(octets[4:], "big")
-            flow.stamps[values[0]] = value
-            if flow.stamps_offset is None:
-                flow.stamps_offset = (value - values[0]) & MASK
-            _compare(found, "TS ecr", values[1] & MASK, echo)
+            _compare_stamps(found, values, value, echo, flow)
         elif name == "sack":
             _compare(found, "sack", list(values), list(tcp_options.blocks(octets)))
         elif name in ("mss", "wscale"):
-            _compare(found, name, values[0], int.from_bytes(octets, "big"))
-        elif name in ("FO", "FOEXP"):
-            _compare(found, "FO", values[0].lower(), octets.hex())
+            number = int.from_bytes(octets, "big")
+            if not values[0] <= number <= values[-1]:
+                found.append(f"{name}: expected {'~'.join(map(str, values))}, found {number}")
+        elif name == "FO":
+            _compare(found, "FO", cookie_of(values[0], flow.defines).hex(), octets.hex())
+
+
+def _compare_stamps(found: list[str], values: tuple[Any, ...], value: int, echo: int, flow: Flow) -> None:
+    """TSecr must fit; TSval is learned, so that later echoes can name it."""
+    if isinstance(values[0], int):
+        flow.stamps[values[0]] = value
+        if flow.stamps_offset is None:
+            flow.stamps_offset = (value - values[0]) & MASK
+    if isinstance(values[1], int):
+        _compare(found, "TS ecr", values[1] & MASK, echo)
 
 
 def _option_name(kind: int) -> str:
@@ -274,10 +320,9 @@ def _option_name(kind: int) -> str:
         tcp_options.SACK: "sack",
         tcp_options.TIMESTAMPS: "TS",
         tcp_options.FAST_OPEN: "FO",
+        172: "ECN",
+        174: "ECN",
+        19: "md5",
+        254: "FOEXP",
     }
     return names.get(kind, f"opt-{kind}")
-
-
-def errno_name(number: int) -> str:
-    """ECONNREFUSED for 111."""
-    return errno.errorcode.get(number, str(number))

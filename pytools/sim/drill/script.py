@@ -27,8 +27,12 @@ _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _INTEGER: Final = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 _FLOAT: Final = re.compile(r"-?\d*\.\d+")
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_OPTION: Final = re.compile(r"--([A-Za-z0-9_]+)(?:=(\"[^\"]*\"|\S+))?")
-_FLAGS: Final = re.compile(r"-|[FSRPUEWAC.]+(?![A-Za-z(])")
+_OPTION: Final = re.compile(
+    r"(?:--([A-Za-z0-9_]+)|(-D)\s*)(?:=?((?<=[=\s])(?:[A-Za-z0-9_]+=)?(?:\"[^\"]*\"|`[^`]*`|[^\s/]\S*)))?"
+)
+_FLAGS: Final = re.compile(r"-(?=\s)|(?:[FSRPUEWAC]+(?:\.[0-7]?|[0-7]\.)?|[0-7]?\.(?!\d{2})[0-7]?)(?=\s)")
+_PORTS: Final = re.compile(r"(\d+)\s*>\s*(\d+)\s*:?")
+_RANGE: Final = re.compile(r"(\d+)(?:\s*[~-]\s*(\d+))?")
 _ECN: Final = ("noecn", "ect0", "ect1", "ect01", "ce")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"'}
 
@@ -104,7 +108,7 @@ class Reader:
         """The whole of it."""
         script = Script(self._name)
         while (match := self._match(_OPTION)) is not None:
-            script.options[match[1]] = (match[2] or "").strip('"')
+            self._option_line(script, match)
         last = When("+")
         while True:
             self._skip()
@@ -115,6 +119,14 @@ class Reader:
             action = self._action()
             text = " ".join(self._text[start : self._at].split())
             script.events.append(Event(self._place(start), last, action, text))
+
+    def _option_line(self, script: Script, match: re.Match[str]) -> None:
+        name, text = match[1], match[3] or ""
+        if match[2] or name == "define":
+            word, _, value = text.partition("=")
+            script.defines[word] = value
+        else:
+            script.options[name] = text.strip('"')
 
     def _when(self) -> When:
         """+.1 | 0.1 | * | 1~2 | +1~+2 | 0...0.2; without a time, right after the last event."""
@@ -171,18 +183,28 @@ class Reader:
     def _packet(self, inbound: bool) -> PacketStep:
         packet = PacketStep(inbound)
         self._brackets(packet)
+        self._port_pair(packet)
         if self._text.startswith("icmp", self._at):
             packet.icmp = self._icmp()
         elif self._peek("udp"):
-            packet.udp_length = self._udp()
+            packet.udp_length = self._udp(packet)
         else:
             packet.tcp = self._tcp()
+            if self._take("{"):
+                packet.mutation = self._until("}").strip()
         return packet
 
+    def _port_pair(self, packet: PacketStep) -> None:
+        ports = self._match(_PORTS)
+        if ports is not None:
+            packet.ports = (int(ports[1]), int(ports[2]))
+
     def _brackets(self, packet: PacketStep) -> None:
-        """[ect0], [tos 0x10], [ttl 64], [ce, ttl 64]."""
-        while self._take("["):
-            while not self._take("]"):
+        """[ect0], (tos 0x10), [ttl 64], [ce, ttl 64]."""
+        while self._peek("[") or self._peek("("):
+            end = "]" if self._take("[") else ")"
+            self._take("(")
+            while not self._take(end):
                 at = self._at
                 word = self._word("ECN bits, tos, ttl or flowlabel")
                 if word in _ECN:
@@ -200,9 +222,6 @@ class Reader:
 
     def _tcp(self) -> TcpStep:
         segment = TcpStep()
-        ports = self._match(re.compile(r"(\d+)\s*>\s*(\d+)\s*:"))
-        if ports is not None:
-            segment.ports = (int(ports[1]), int(ports[2]))
         flags = self._match(_FLAGS)
         if flags is None:
             found = self._match(_WORD)
@@ -251,19 +270,37 @@ class Reader:
         word = self._word("a TCP option")
         if word in ("nop", "eol", "sackOK"):
             return word, ()
-        if word in ("mss", "wscale"):
+        if word == "mss":
+            match = self._match(_RANGE)
+            if match is None:
+                self._fail("expected a size")
+            low = int(match[1])
+            return word, (low,) if match[2] is None else (low, int(match[2]))
+        if word == "wscale":
             return word, (self._integer("a number"),)
         if word == "TS":
             self._expect("val")
-            value = self._integer("TSval")
+            value = self._integer_or_any("TSval")
             self._expect("ecr")
-            return word, (value, self._integer("TSecr"))
+            return word, (value, self._integer_or_any("TSecr"))
         if word == "sack":
             return word, tuple(self._sack_blocks())
-        if word not in ("FO", "FOEXP"):
+        if word == "ECN":
+            return word, tuple(self._ecn_counters())
+        if word not in ("FO", "FOEXP", "md5"):
             self._fail(f"unknown TCP option {word!r}", at)
-        cookie = self._match(re.compile(r"[0-9a-fA-F]+"))
+        cookie = self._match(re.compile(r"[0-9a-fA-F]+(?![\w])|[A-Za-z_]\w*"))
         return word, (cookie.group() if cookie else "",)
+
+    def _integer_or_any(self, what: str) -> Any:
+        return ANY if self._take("...") else self._integer(what)
+
+    def _ecn_counters(self) -> list[tuple[str, int]]:
+        """AccECN: e1b 1 ceb 0 e0b 1, in the order of the option."""
+        counters = []
+        while (match := self._match(re.compile(r"(e0b|e1b|ceb)\s+(\d+)"))) is not None:
+            counters.append((match[1], int(match[2])))
+        return counters
 
     def _sack_blocks(self) -> list[tuple[int, int]]:
         blocks = []
@@ -271,8 +308,10 @@ class Reader:
             blocks.append((int(match[1]), int(match[2])))
         return blocks
 
-    def _udp(self) -> int:
+    def _udp(self, packet: PacketStep | None = None) -> int:
         self._expect("udp")
+        if packet is not None:
+            self._port_pair(packet)
         self._expect("(")
         length = self._integer("a length")
         self._expect(")")
@@ -283,19 +322,29 @@ class Reader:
         if word not in ("icmp", "icmpv6", "icmp6"):
             self._fail(f"unknown packet {word!r}")
         icmp = IcmpStep(self._word("an ICMP type"), "")
-        if self._match(re.compile(r"(?=[A-Za-z])")) is not None and not self._peek("mtu") and not self._peek("["):
-            icmp.code = self._word("an ICMP code")
+        code = self._match(re.compile(r"(?!mtu\b|id\b)[A-Za-z_]\w*(?![\w(.])"))
+        icmp.code = code.group() if code is not None else ""
         if self._keyword("mtu"):
             icmp.mtu = self._integer("an MTU")
+        if self._keyword("id"):
+            icmp.ident = self._integer("an identifier")
         if self._take("["):
-            if self._peek("udp"):
-                icmp.quoted_length = self._udp()
-            else:
-                quoted = TcpStep()
-                self._range(quoted)
-                icmp.quoted_seq, icmp.quoted_length = quoted.seq, quoted.length
+            self._quoted(icmp)
             self._expect("]")
         return icmp
+
+    def _quoted(self, icmp: IcmpStep) -> None:
+        """What an ICMP error is about: [udp (10)], [raw (10)] or [1:1001(1000)]."""
+        if self._peek("udp"):
+            icmp.protocol, icmp.quoted_length = "udp", self._udp()
+        elif self._take("raw"):
+            self._expect("(")
+            icmp.protocol, icmp.quoted_length = "raw", self._integer("a length")
+            self._expect(")")
+        else:
+            quoted = TcpStep()
+            self._range(quoted)
+            icmp.quoted_seq, icmp.quoted_length = quoted.seq, quoted.length
 
     # Calls and values.
 

@@ -15,21 +15,47 @@ from pytools.stack.tcp.config import TcpConfig
 from pytools.units import MS, SECOND, US
 
 _SYSCTL: Final = re.compile(
-    r"(?:/proc/sys/)?net[./]ipv[46][./](?:(?:conf|route)[./](?:\w+[./])?)?(\w+)"
-    r"\s*=\s*(\"[^\"]*\"|'[^']*'|\S+)"
+    r"(?:/proc/sys/)?((?:net|kernel|vm)[./](?:[\w-]+[./])*?([\w-]+))\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s&;|]+)"
 )
 _NOTHING: Final = re.compile(
-    r"(\S*/)?(defaults\.sh|sysctl_restore\S*|nstat|tc|ip|echo|sleep|cat|modprobe|true|rm|grep|test|\[|sync|iptables|nft|"
-    r"ss|ulimit|exit|set|python3?|dmesg)\b|[A-Z_]+=|if\b|for\b|while\b|then\b|fi\b|done\b|do\b"
+    r"(\S*/)?(sysctl_restore\S*|nstat|tc|ip|echo|sleep|cat|modprobe|true|rm|dd|grep|test|\[|sync|iptables|nft|"
+    r"ip6?tables|ss|ulimit|exit|set|python3?|dmesg|kldload|kldstat|kldunload|tcpdump|netstat|touch|mkdir|conntrack|"
+    r"clear_fastopen_cookies\S*|flush\S*|head|truncate|printf|source|\.)(?!\w)|[A-Z_]+=|if\b|for\b|while\b|"
+    r"then\b|else\b|fi\b|done\b|do\b"
 )
+_DEFAULTS: Final = (
+    ("tcp_rmem", "4096 540000 15728640"),
+    ("tcp_wmem", "4096 262144 4194304"),
+    ("tcp_timestamps", "1"),
+    ("tcp_syn_retries", "5"),
+    ("tcp_synack_retries", "5"),
+    ("tcp_sack", "1"),
+    ("tcp_dsack", "1"),
+    ("tcp_slow_start_after_idle", "0"),
+    ("tcp_early_retrans", "4"),
+    ("tcp_recovery", "1"),
+    ("tcp_ecn", "0"),
+    ("tcp_congestion_control", "cubic"),
+    ("tcp_fastopen", "3"),
+    ("tcp_syncookies", "1"),
+)
+"""What the defaults.sh of Google's and of Linux' scripts sets."""
 
 
 class Settings:
     """What a script has set: the TCP configuration and the offloads of its port."""
 
-    __slots__ = ("config", "gso", "ignored", "mtu")
+    __slots__ = ("config", "family", "gso", "ignored", "local", "mapped", "mtu", "remote", "sysctls")
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = 4) -> None:
+        self.family = family
+        self.mapped = False
+        """IPv6 sockets that speak IPv4."""
+        self.local = b""
+        self.remote = b""
+        """Addresses that the script chose; b"": the usual ones."""
+        self.sysctls: list[tuple[str, str]] = []
+        """Paths below /proc/sys and what the script puts there, in order."""
         self.config = TcpConfig()
         self.config.syn_linear_timeouts = 4
         self.gso = True
@@ -47,15 +73,22 @@ class Settings:
             return
         word = line.split()[0].rsplit("/", 1)[-1]
         found = _SYSCTL.findall(line)
-        if word in ("sysctl", "set_sysctls.py") or found:
-            for name, value in found:
-                self._set(name, value.strip("\"'"))
+        if word == "defaults.sh":
+            for name, value in _DEFAULTS:
+                self._sysctl(f"net/ipv4/{name}", name, value)
+        elif word in ("sysctl", "set_sysctls.py") or found:
+            for path, name, value in found:
+                self._sysctl(path.replace(".", "/"), name, value.strip("\"'"))
         elif word == "ethtool":
             self._ethtool(line.split())
         elif word in ("ip", "ifconfig") and (mtu := re.search(r"\bmtu\s+(\d+)", line)):
             self.mtu = int(mtu[1])
         elif not _NOTHING.match(line):
             raise UsageError(f"command {word!r} is not known (it would never be run)")
+
+    def _sysctl(self, path: str, name: str, value: str) -> None:
+        self.sysctls.append((path, value))
+        self._set(name, value)
 
     def _ethtool(self, words: list[str]) -> None:
         for name, value in pairwise(words):

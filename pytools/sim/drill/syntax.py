@@ -48,10 +48,14 @@ class Event:
 class PacketStep:
     """A packet that arrives (`inbound`) or is expected to leave. One of `tcp`, `udp_length`, `icmp` is set."""
 
-    __slots__ = ("ecn", "icmp", "inbound", "tcp", "tos", "ttl", "udp_length")
+    __slots__ = ("ecn", "icmp", "inbound", "mutation", "ports", "tcp", "tos", "ttl", "udp_length")
 
     def __init__(self, inbound: bool) -> None:
         self.inbound = inbound
+        self.ports: tuple[int, int] | None = None
+        """Source and destination, where the script names them."""
+        self.mutation = ""
+        """How the octets are to be damaged: `{...}` after the packet, as written."""
         self.ecn: str | None = None
         self.tos: int | None = None
         self.ttl: int | None = None
@@ -63,7 +67,7 @@ class PacketStep:
 class TcpStep:
     """A segment. None: not said (`window`, `ack`, `urgent`) or `...` (`options`: any)."""
 
-    __slots__ = ("ack", "flags", "length", "options", "options_any", "ports", "seq", "ts_any", "urgent", "window")
+    __slots__ = ("ack", "flags", "length", "options", "options_any", "seq", "urgent", "window")
 
     def __init__(self) -> None:
         self.flags = ""
@@ -74,18 +78,20 @@ class TcpStep:
         self.urgent: int | None = None
         self.options: list[tuple[str, tuple[Any, ...]]] = []
         self.options_any = False
-        self.ports: tuple[int, int] | None = None
 
 
 class IcmpStep:
     """An ICMP error about a segment (or datagram) that we sent."""
 
-    __slots__ = ("code", "mtu", "quoted_length", "quoted_seq", "type")
+    __slots__ = ("code", "ident", "mtu", "protocol", "quoted_length", "quoted_seq", "type")
 
     def __init__(self, type_: str, code: str) -> None:
         self.type = type_
         self.code = code
         self.mtu: int | None = None
+        self.ident = 0
+        self.protocol = "tcp"
+        """What is quoted: tcp, udp or raw."""
         self.quoted_seq: int | None = None
         self.quoted_length = 0
 
@@ -153,9 +159,11 @@ class Code:
 class Script:
     """A whole script: options (`--name=value`), then events."""
 
-    __slots__ = ("events", "name", "options")
+    __slots__ = ("defines", "events", "name", "options")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.options: dict[str, str] = {}
+        self.defines: dict[str, str] = {}
+        """Words of the script's own: --define=NAME=VALUE."""
         self.events: list[Event] = []

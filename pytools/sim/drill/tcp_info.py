@@ -20,7 +20,7 @@ STATES: Final = {
     "CLOSING": 11,
 }
 PHASES: Final = {"Open": 0, "Disorder": 1, "CWR": 2, "Recovery": 3, "Loss": 4}
-_WORDS: Final[dict[str, int]] = {
+WORDS: Final[dict[str, int]] = {
     **{"TCP_" + name.replace("-", "_"): number for name, number in STATES.items()},
     "TCP_CLOSE": 7,
     "TCP_SYN_RECV": 3,
@@ -43,7 +43,7 @@ def tcp_info(socket: StreamSocket | None) -> dict[str, Any]:
     if socket is None or socket.connection is None:
         if socket is None:
             raise UsageError("code: no socket was used before")
-        return dict(_WORDS, tcpi_state=10 if socket.listener is not None else 7)
+        return dict(WORDS, tcpi_state=10 if socket.listener is not None else 7)
     info = socket.connection.info()
     flags: dict[str, bool] = info.options
     fields = {
@@ -87,4 +87,4 @@ def tcp_info(socket: StreamSocket | None) -> dict[str, Any]:
         "reord_seen": 0,
         "dsack_dups": 0,
     }
-    return {**_WORDS, **{f"tcpi_{name}": value for name, value in fields.items()}}
+    return {**WORDS, **{f"tcpi_{name}": value for name, value in fields.items()}}
