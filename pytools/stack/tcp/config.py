@@ -8,6 +8,7 @@ class TcpConfig:
 
     __slots__ = (
         "abc_limit",
+        "black_hole_retries",
         "congestion",
         "delayed_ack_ns",
         "dsack",
@@ -35,6 +36,7 @@ class TcpConfig:
         "syn_ack_retries",
         "syn_cookies",
         "syn_linear_timeouts",
+        "syn_fails_soft",
         "syn_retries",
         "time_wait_ns",
         "timestamps",
@@ -53,6 +55,11 @@ class TcpConfig:
         self.fast_open = False
         self.nagle = True
         self.congestion = "reno"
+        self.black_hole_retries = 6
+        """Timeouts after which segments get shorter although no ICMP error said so; 0: never (Linux' default, 3 with
+        tcp_mtu_probing 1; RFC 4821 7.7)."""
+        self.syn_fails_soft = True
+        """A soft ICMP error ends an attempt to connect, as in Linux (RFC 5461 4.1); RFC 9293 MUST-56 would go on."""
         self.initial_cwnd = 10
         """Segments (RFC 6928; RFC 5681 3.1 says 2 to 4)."""
         self.rto_initial_ns: Ns = 1 * SECOND

@@ -12,12 +12,15 @@ from pytools.stack.tcp import state as st
 from pytools.stack.tcp.config import TcpConfig
 from pytools.stack.tcp.handshake import Agreement
 from pytools.stack.tcp.info import TcpInfo
-from pytools.stack.tcp.output import ACK, FIN, PSH, RST, SYN, URG, SegmentOut, unwrap
+from pytools.stack.tcp.keepalive import Keepalive
+from pytools.stack.tcp.output import ACK, FIN, RST, SYN, URG, SegmentOut, unwrap
 from pytools.stack.tcp.receiver import MAX_WINDOW, Receiver
 from pytools.stack.tcp.scoreboard import SentSegment
 from pytools.stack.tcp.segmenter import Segmenter
+from pytools.stack.tcp.snapshot import snapshot
 from pytools.stack.tcp.timestamps import Timestamps
 from pytools.stack.tcp.transmission import Transmission
+from pytools.stack.tcp.urgent import EXPECTED, PRESENT, READ, Urgent
 from pytools.trace.cause import By, Cause
 from pytools.trace.drop import DropReason
 from pytools.trace.hub import Trace
@@ -44,15 +47,18 @@ ENDED: Final = 16
 URGENT_DATA: Final = 32
 SOFT_ERROR: Final = 64
 
+BLACK_HOLE_MSS: Final = 1024
+"""What nearly every path takes (Linux tcp_base_mss)."""
+LINGER_PROBES: Final = 4
+"""Probes beyond `linger_retries` of a window that a peer keeps shut to a closed socket."""
+
 
 class Connection:
     """From the first SYN to the last ACK. Non-blocking; the owner polls `poll_segment`, `news` and `next_deadline`."""
 
     __slots__ = (
         "_challenged_at",
-        "_keepalive_at",
-        "_keepalive_probes",
-        "_last_heard",
+        "_keepalive",
         "_reset_due",
         "_syn_due",
         "agreement",
@@ -64,7 +70,6 @@ class Connection:
         "error",
         "flow",
         "id",
-        "keepalive",
         "linger_ns",
         "news",
         "opened_at",
@@ -81,7 +86,8 @@ class Connection:
         "trace",
         "transmission",
         "tx",
-        "urgent_read_to",
+        "told",
+        "urgent_inline",
         "user_timeout_ns",
         "owner",
         "key",
@@ -118,12 +124,15 @@ class Connection:
         self.orphan = False
         self.shut_read = False
         self.linger_ns: Ns | None = None
-        self.keepalive = False
+        self._keepalive = Keepalive()
         self.user_timeout_ns: Ns = 0
         self.close_at: Ns = NEVER
         self.opened_at: Ns = 0
         self.segments_in = 0
-        self.urgent_read_to = 0
+        self.urgent_inline = False
+        """SO_OOBINLINE: urgent data stays in the stream, as RFC 6093 wants it."""
+        self.told: Any = None
+        """The event that still waits for the application; more news go into it."""
         self.drop_reason = ""
         self.owner: object = None
         self.key: Any = None
@@ -134,9 +143,6 @@ class Connection:
         self._syn_due = False
         self._reset_due: tuple[int, int, int] | None = None
         self._challenged_at: Ns = -NEVER
-        self._keepalive_at: Ns = NEVER
-        self._keepalive_probes = 0
-        self._last_heard: Ns = 0
 
     # Moves.
 
@@ -150,7 +156,7 @@ class Connection:
         if self.state is not st.CLOSED:
             self._go(event, now)
         self.error = self.error or error
-        self.close_at = self._keepalive_at = self.tx.rto_at = self.tx.persist_at = NEVER
+        self.close_at = self._keepalive.at = self.tx.rto_at = self.tx.persist_at = NEVER
         self.receiver.ack_due_at, self.receiver.ack_now = NEVER, False
         self._syn_due = False
         self.news |= ENDED | READABLE | WRITABLE
@@ -162,24 +168,22 @@ class Connection:
     def open(self, now: Ns) -> None:
         """Active OPEN (RFC 9293 3.10.1): a SYN goes out."""
         self.opened_at = now
-        self.receiver.edge = 0
         self._go(st.ACTIVE_OPEN, now)
         self._syn_due = True
 
     def open_passive(self, segment: TcpHeader, options: TcpOptions, now: Ns) -> None:
         """A SYN reached a listener (RFC 9293 3.10.7.2, third): a SYN-ACK goes out."""
-        self.passive = True
+        self.passive = self.tx.passive = True
         self.opened_at = now
         self.state = st.LISTEN
         self._on_peer_syn(segment.seq, options, now)
-        self.tx.sender.snd_wnd = self.tx.sender.max_snd_wnd = segment.window
-        self.tx.sender.snd_wl1 = segment.seq
+        self.tx.sender.on_first_window(segment.seq, self.tx.sender.snd_una, segment.window)
         self._go(st.RCV_SYN, now)
         self._syn_due = True
 
     def restore(self, irs: int, mss: int, window: int, now: Ns) -> None:
         """SYN-RECEIVED as it would be if the SYN that a cookie stands for had been kept (no options but MSS)."""
-        self.passive = True
+        self.passive = self.tx.passive = True
         self.opened_at = now
         self.state = st.LISTEN
         options = TcpOptions()
@@ -190,8 +194,10 @@ class Connection:
         self.tx.on_syn_sent(now)
         self.tx.rto_at = NEVER
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, now: Ns = 0) -> int:
         """Queue data; returns how many octets were taken. The caller has checked that the state allows it."""
+        if self.receiver.last_text_at and not self.receiver.answering:
+            self.receiver.on_answered(now, self.config.delayed_ack_ns)
         return self.tx.sender.write(data)
 
     def writable_room(self) -> int:
@@ -200,12 +206,57 @@ class Connection:
 
     def read(self, size: int, now: Ns) -> bytes:
         """Up to `size` octets that are readable now; b"" for none (see `at_end`)."""
-        data = self.receiver.read(size)
+        receiver = self.receiver
+        if receiver.urgent is not None:
+            size = self._up_to_mark(receiver.urgent, size)
+        data = receiver.read(size)
         if data and self.state in st.CAN_RECEIVE:
-            self.receiver.tune(now, self.tx.rtt.srtt_ns)
-            if self.receiver.window_update_due():
-                self.receiver.ack_now = True
+            receiver.tune(now, self.tx.rtt.srtt_ns)
+            if receiver.window_update_due():
+                receiver.ack_now = True
         return data
+
+    # Urgent data, the reading side.
+
+    def _up_to_mark(self, urgent: Urgent, size: int) -> int:
+        """A read stops at the mark; the octet there is taken out of the stream unless it is to stay in line."""
+        receiver = self.receiver
+        ahead = urgent.mark - receiver.read_seq
+        if ahead < 0:
+            return size
+        if ahead > 0:
+            return min(size, ahead)
+        if not self.urgent_inline and receiver.queued:
+            receiver.read(1)
+        return size
+
+    def read_urgent(self) -> bytes | None:
+        """MSG_OOB: the urgent octet; b"" if it is still on its way, None if there is none (or it was read)."""
+        urgent = self.receiver.urgent
+        if urgent is None or self.urgent_inline or urgent.state == READ:
+            return None
+        if urgent.state == EXPECTED:
+            return b""
+        urgent.state = READ
+        return urgent.octet
+
+    @property
+    def at_mark(self) -> bool:
+        """SIOCATMARK: the next octet to read is the urgent one."""
+        urgent = self.receiver.urgent
+        return urgent is not None and urgent.mark == self.receiver.read_seq
+
+    @property
+    def urgent_left(self) -> int:
+        """Octets up to the end of the urgent data (MUST-33)."""
+        urgent = self.receiver.urgent
+        return max(0, urgent.pointer - self.receiver.read_seq) if urgent is not None else 0
+
+    @property
+    def urgent_ready(self) -> bool:
+        """POLLPRI: an urgent octet can be read, or is announced."""
+        urgent = self.receiver.urgent
+        return urgent is not None and (urgent.state == PRESENT or (urgent.state == EXPECTED and self.urgent_left > 0))
 
     @property
     def at_end(self) -> bool:
@@ -221,6 +272,8 @@ class Connection:
     def close(self, now: Ns) -> None:
         """The application is done with both directions; a reset if it leaves text unread (RFC 9293 3.6.1, SHLD-3)."""
         self.orphan = True
+        if self.state is st.TIME_WAIT or self.state is st.CLOSED:
+            return
         if self.state is st.SYN_SENT:
             self._end(st.CLOSE, 0, now)
         elif self.receiver.queued or self.linger_ns == 0:
@@ -232,16 +285,30 @@ class Connection:
 
     def abort(self, now: Ns, error: int = 0) -> None:
         """RST to the peer, nothing kept (RFC 9293 3.10.5)."""
-        if (self.state in st.SYNCHRONIZED and self.state is not st.TIME_WAIT) or self.state is st.SYN_RECEIVED:
+        if self.state in st.SYNCHRONIZED or self.state is st.SYN_RECEIVED:
             self._reset_due = (self.tx.sender.snd_nxt, self.receiver.rcv_nxt, RST | ACK)
-        if self.state is not st.CLOSED:
+        if self.state is st.TIME_WAIT:
+            self._reset_due = None  # all was said; the state protects others and is not cut short
+        elif self.state is not st.CLOSED:
             self._end(st.ABORT if self.state is not st.SYN_SENT else st.CLOSE, error, now)
+
+    @property
+    def keepalive(self) -> bool:
+        """SO_KEEPALIVE."""
+        return self._keepalive.on
 
     def set_keepalive(self, on: bool, now: Ns) -> None:
         """SO_KEEPALIVE (RFC 9293 3.8.4); off by default."""
-        self.keepalive = on
-        self._keepalive_probes = 0
-        self._keepalive_at = now + self.config.keepalive_idle_ns if on and self.state in st.SYNCHRONIZED else NEVER
+        self._keepalive.on = on
+        self._keepalive.probes = 0
+        self._keepalive.at = now + self.config.keepalive_idle_ns if on and self.state in st.SYNCHRONIZED else NEVER
+
+    def set_config(self, config: TcpConfig) -> None:
+        """Settings of its own, where it shared a listener's so far."""
+        self.config = self.tx.config = config
+        self.segmenter.config = config
+        if self.flow is not None:
+            self.flow.config = config
 
     # Segments arrive.
 
@@ -263,17 +330,11 @@ class Connection:
         if not segment.flags & ACK:
             self.drop_reason = DropReason.TCP_FLAGS
             return
-        self._heard(now)
+        self._keepalive.heard(now, self.config.keepalive_idle_ns)
         if self._ack(segment, options, seq, payload, now):
             self._urgent(segment, seq)
             self._text(segment, seq, payload, now)
             self._fin(segment, seq, end, now)
-
-    def _heard(self, now: Ns) -> None:
-        self._last_heard = now
-        self._keepalive_probes = 0
-        if self.keepalive and self.state in st.SYNCHRONIZED:
-            self._keepalive_at = now + self.config.keepalive_idle_ns
 
     def _on_syn_sent(self, segment: TcpHeader, options: TcpOptions, payload: memoryview, now: Ns) -> None:
         """RFC 9293 3.10.7.3."""
@@ -294,10 +355,10 @@ class Connection:
             self.drop_reason = DropReason.TCP_FLAGS
             return
         self._on_peer_syn(segment.seq, options, now)
-        sender.snd_wnd = sender.max_snd_wnd = segment.window  # never scaled on a SYN
-        sender.snd_wl1, sender.snd_wl2 = self.receiver.irs, ack
+        sender.on_first_window(self.receiver.irs, ack, segment.window)
         if not segment.flags & ACK:
             self._go(st.RCV_SYN, now)
+            self.tx.passive = True
             self.tx.board.mark_all_lost(forget_sacked=False)  # simultaneous open: the SYN goes again, now with ACK
             return
         retransmitted = bool(self.tx.board.segments and self.tx.board.segments[0].times)
@@ -320,7 +381,7 @@ class Connection:
         self.tx.sack = agreed.sack
         self.tx.sender.scale = agreed.peer_shift
         self.receiver.scale = agreed.our_shift
-        self.tx.sender.mss = agreed.effective_mss(self.path_mss)
+        self.tx.sender.set_mss(agreed.effective_mss(self.path_mss))
         self.receiver.mss = min(agreed.peer_mss, agreed.advertised_mss)
         if agreed.timestamps:
             self.receiver.mss -= 12
@@ -332,7 +393,7 @@ class Connection:
         self.tx.rtt.on_syn_timed_out(3 * SECOND if syn_retransmitted else 0)
         self.tx.retransmits = 0
         self.news |= CONNECTED | WRITABLE
-        self._heard(now)
+        self._keepalive.heard(now, self.config.keepalive_idle_ns)
 
     def _sequence(self, segment: TcpHeader, options: TcpOptions, seq: int, end: int, now: Ns) -> bool:
         """First: PAWS (RFC 7323 5.3), then the sequence number."""
@@ -360,14 +421,16 @@ class Connection:
         self.tx.board.mark_all_lost(forget_sacked=False)
 
     def _challenge(self, why: str, seq: int, end: int, segment: TcpHeader, now: Ns) -> None:
-        """An ACK that tells a true peer where we are, at most one per `invalid_rate_ns` (RFC 5961 7)."""
-        if end > seq and not segment.flags & SYN and segment.flags & (FIN | PSH | ACK) and end <= self.receiver.rcv_nxt:
-            self.receiver.on_text(seq, memoryview(b""), now, 0) if end == seq else None
-            if self.tx.sack and self.config.dsack and end - seq > 0:
-                self.receiver.dsack = (seq, min(end, self.receiver.rcv_nxt))
-        elif now - self._challenged_at < self.config.invalid_rate_ns:
-            return
-        else:
+        """An ACK that tells a true peer where we are (RFC 5961 7).
+
+        At most one per `invalid_rate_ns`, except for text that came again, whose sender waits for our ACK.
+        """
+        old = end > seq and not segment.flags & SYN and seq < self.receiver.rcv_nxt
+        if old and self.tx.sack and self.config.dsack:
+            self.receiver.dsack = (seq, min(end, self.receiver.rcv_nxt))
+        if segment.flags & SYN or end == seq:
+            if now - self._challenged_at < self.config.invalid_rate_ns:
+                return
             self._challenged_at = now
         self.receiver.ack_now = True
         if (emit := self.trace.state) is not None:
@@ -378,11 +441,11 @@ class Connection:
         if not segment.flags & RST:
             return True
         self.drop_reason = DropReason.TCP_RESET
+        if self.state is st.TIME_WAIT:
+            return False  # RFC 1337: the state is not cut short
         if arrival.on_reset(seq, self.receiver.rcv_nxt) == arrival.CHALLENGE:
             self._challenge("RST inside the window", seq, seq, segment, now)
             return False
-        if self.state is st.TIME_WAIT:
-            return False  # RFC 1337: the state is not cut short
         if self.state is st.SYN_RECEIVED and not self.passive:
             self._end(st.RCV_RST, errno.ECONNREFUSED, now)
         else:
@@ -425,7 +488,7 @@ class Connection:
             self._challenge("unacceptable ACK", seq, seq, segment, now)
             return False
         window = segment.window << sender.scale
-        blocks = self._sack_blocks(options) if tx.sack and options.sack else []
+        blocks = self._sack_blocks(options, segment.ack) if tx.sack and options.sack else []
         if ack >= sender.snd_una:
             duplicate = (
                 ack == sender.snd_una
@@ -442,12 +505,25 @@ class Connection:
             self._acknowledge(sender.snd_una, blocks, options, now, duplicate=False)
         return self._after_ack(now)
 
-    def _sack_blocks(self, options: TcpOptions) -> list[tuple[int, int]]:
+    def _inside_second(self, start: int, end: int, options: TcpOptions, una: int) -> bool:
+        """A duplicate of what is held out of order: the second block contains the first (RFC 2883 4.2)."""
+        if len(options.sack) < 2:
+            return False
+        low, high = options.sack[1]
+        return unwrap(low, una) <= start and end <= unwrap(high, una)
+
+    def _sack_blocks(self, options: TcpOptions, ack: int) -> list[tuple[int, int]]:
         """Blocks unwrapped; those below SND.UNA are DSACKs (RFC 2883) and mark nothing."""
         una, nxt = self.tx.sender.snd_una, self.tx.sender.snd_nxt
-        blocks = []
+        blocks: list[tuple[int, int]] = []
+        first = True
         for left, right in options.sack:
             start, end = unwrap(left, una), unwrap(right, una)
+            if first and start < end and (end <= unwrap(ack, una) or self._inside_second(start, end, options, una)):
+                self.tx.dsacks += 1
+                first = False
+                continue
+            first = False
             if start < end <= nxt and end > una:
                 blocks.append((start, end))
         return blocks
@@ -461,6 +537,8 @@ class Connection:
         if acked.bytes:
             self.news |= WRITABLE
             self.soft_error = 0
+            if self.tx.sender.urgent and self.tx.sender.snd_una >= self.tx.sender.snd_up:
+                self.tx.sender.urgent = False
 
     def _after_ack(self, now: Ns) -> bool:
         """Has our FIN been acknowledged? (fifth, the states after ESTABLISHED)."""
@@ -480,9 +558,12 @@ class Connection:
         """Sixth: the urgent pointer names the octet after the urgent data (RFC 6093, MUST-62)."""
         if not segment.flags & URG or self.state not in st.CAN_RECEIVE:
             return
+        if not segment.urgent_pointer:
+            return
         pointer = seq + segment.urgent_pointer
-        if pointer > self.receiver.rcv_up:
-            self.receiver.rcv_up = pointer
+        old = self.receiver.urgent
+        if pointer > (old.pointer if old is not None else self.receiver.read_seq):
+            self.receiver.urgent = Urgent(pointer)
             self.news |= URGENT_DATA
 
     def _text(self, segment: TcpHeader, seq: int, payload: memoryview, now: Ns) -> None:
@@ -492,13 +573,10 @@ class Connection:
         receiver = self.receiver
         if self.state not in st.CAN_RECEIVE:
             return
-        if (self.orphan or self.shut_read) and seq + len(payload) > receiver.rcv_nxt:
-            if self.orphan:
-                self._reset_due = (self.tx.sender.snd_nxt, receiver.rcv_nxt, RST | ACK)
-                self._end(st.ABORT, errno.ECONNRESET, now)  # nobody will read it (RFC 9293 3.6.1)
-                return
-            receiver.rcv_nxt = max(receiver.rcv_nxt, seq + len(payload))
-            receiver.ack_now = True
+        gone = self.orphan or (self.shut_read and self.state is not st.ESTABLISHED)
+        if gone and seq + len(payload) > receiver.rcv_nxt:
+            self._reset_due = (self.tx.sender.snd_nxt, receiver.rcv_nxt, RST | ACK)
+            self._end(st.ABORT, errno.ECONNRESET, now)  # nobody will read it (RFC 9293 3.6.1, SHLD-3)
             return
         edge = max(receiver.edge, receiver.rcv_nxt)
         if seq + len(payload) > edge:
@@ -507,13 +585,17 @@ class Connection:
             if not len(payload):
                 self.drop_reason = DropReason.TCP_ZEROWINDOW
                 return
+        if receiver.urgent is not None:
+            receiver.urgent.on_text(seq, payload)
         if receiver.on_text(seq, payload, now, self.config.delayed_ack_ns):
             self.news |= READABLE
 
     def _fin(self, segment: TcpHeader, seq: int, end: int, now: Ns) -> None:
         """Eighth: FIN; also one that came earlier and whose gap is closed now."""
         receiver = self.receiver
-        if segment.flags & FIN and end - 1 <= max(receiver.edge, receiver.rcv_nxt):
+        if self.state is st.CLOSED:
+            return
+        if segment.flags & FIN and receiver.rcv_nxt <= end - 1 <= receiver.edge:
             receiver.fin_seq = min(receiver.fin_seq, end - 1)
         if receiver.fin_seq != receiver.rcv_nxt:
             if segment.flags & FIN and end <= receiver.rcv_nxt:
@@ -531,7 +613,7 @@ class Connection:
             self._enter_time_wait(now)
 
     def _enter_time_wait(self, now: Ns) -> None:
-        self.tx.rto_at = self.tx.persist_at = self._keepalive_at = NEVER
+        self.tx.rto_at = self.tx.persist_at = self._keepalive.at = NEVER
         self.close_at = now + self.config.time_wait_ns
 
     # Errors from the network.
@@ -543,7 +625,7 @@ class Connection:
         if not sender.snd_una <= quoted <= sender.snd_nxt:
             self.drop_reason = DropReason.TCP_INVALID_SEQUENCE
             return
-        if self.state in (st.SYN_SENT, st.SYN_RECEIVED) and hard and not self.passive:
+        if self.state in (st.SYN_SENT, st.SYN_RECEIVED) and not self.passive and (hard or self.config.syn_fails_soft):
             self._end(st.REFUSED if self.state is st.SYN_SENT else st.ABORT, error, now)
         else:
             self.soft_error = error
@@ -556,7 +638,7 @@ class Connection:
 
     def on_path_mtu(self, mss: int) -> None:
         """The path takes less: segments of `mss` octets at most from now on (SHLD-6, RFC 5927 7.2)."""
-        if mss < self.path_mss:
+        if mss != self.path_mss:
             self.path_mss = mss
             self.tx.on_path_mtu(self.agreement.effective_mss(mss))
 
@@ -565,7 +647,7 @@ class Connection:
     def next_deadline(self) -> Ns:
         """When `on_deadline` is due, or NEVER."""
         tx = self.tx
-        return min(tx.rto_at, tx.persist_at, self.receiver.ack_due_at, self._keepalive_at, self.close_at)
+        return min(tx.rto_at, tx.persist_at, self.receiver.ack_due_at, self._keepalive.at, self.close_at)
 
     def on_deadline(self, now: Ns) -> None:
         """Let every timer that is due fire."""
@@ -577,7 +659,7 @@ class Connection:
             self._on_rto(now)
         if now >= self.tx.persist_at:
             self._on_persist(now)
-        if now >= self._keepalive_at:
+        if now >= self._keepalive.at:
             self._on_keepalive(now)
         if now >= self.close_at:
             self.close_at = NEVER
@@ -601,8 +683,9 @@ class Connection:
         if not tx.board:
             tx.rto_at = NEVER
             return
-        timed_out = bool(self.user_timeout_ns) and now - tx.board.segments[0].first_at >= self.user_timeout_ns
-        if tx.retransmits >= self._retry_limit() or timed_out:
+        head = tx.board.segments[0]
+        timed_out = bool(self.user_timeout_ns) and now - head.first_at >= self.user_timeout_ns
+        if timed_out or (tx.retransmits >= self._retry_limit() and not self._window_shrank(now)):
             self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
             return
         tx.on_rto(now)
@@ -610,38 +693,65 @@ class Connection:
             tx.rtt.backoff_count = 0
             tx.rto_at = now + tx.rtt.rto_ns
         if self.user_timeout_ns:
-            tx.rto_at = min(tx.rto_at, max(now, tx.board.segments[0].first_at + self.user_timeout_ns))
-        if tx.retransmits == self.config.retries1:
-            self.news |= SOFT_ERROR
+            tx.rto_at = min(tx.rto_at, max(now, head.first_at + self.user_timeout_ns))
+        if tx.retransmits >= self.config.retries1:
+            self._on_trouble()
         if (emit := self.trace.timer) is not None:
             emit(RtoExpired(now, self.id, tx.retransmits, tx.rtt.rto_ns, tx.cc.cwnd, tx.cc.ssthresh))
 
+    def _window_shrank(self, now: Ns) -> bool:
+        """The peer lives but has shut its window over what is in flight: no reason to give up (SHLD-17)."""
+        heard = self.state in st.SYNCHRONIZED and now - self._keepalive.heard_at <= self.config.rto_max_ns
+        return heard and self.tx.sender.snd_wnd == 0
+
+    def _on_trouble(self) -> None:
+        """R1 (RFC 9293 3.8.3): tell the application, look for another route; perhaps long segments are swallowed."""
+        tx = self.tx
+        if tx.retransmits == self.config.retries1:
+            self.news |= SOFT_ERROR
+            if self.flow is not None:
+                self.flow.doubt()
+        suspect = self.config.black_hole_retries
+        if suspect and tx.retransmits >= suspect and self.state in st.SYNCHRONIZED:
+            floor = self.agreement.default_mss
+            if tx.board.segments[0].length > floor:
+                # RFC 4821 7.7, RFC 8899 4.3: first to what nearly every path takes, then to the least.
+                self.on_path_mtu(max(floor, BLACK_HOLE_MSS) if self.path_mss > BLACK_HOLE_MSS else floor)
+
     def _on_persist(self, now: Ns) -> None:
-        """A closed window is probed for ever while the peer answers (MUST-37)."""
+        """A closed window is probed for ever while the peer answers (MUST-37), if an application still waits."""
         tx = self.tx
         limit = self.config.linger_retries if self.orphan else self.config.retries2
-        if tx.probes_out >= limit:
+        given_up = tx.probes_out >= limit
+        if self.orphan:
+            given_up = given_up or tx.persist_backoff >= limit + LINGER_PROBES
+        if self.user_timeout_ns and tx.persist_since != NEVER:
+            given_up = given_up or now - tx.persist_since >= self.user_timeout_ns
+        if given_up:
             self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
             return
         tx.on_persist(now)
+        if self.user_timeout_ns and tx.persist_since != NEVER:
+            tx.persist_at = min(tx.persist_at, max(now + 1, tx.persist_since + self.user_timeout_ns))
         self._fired("persist", tx.persist_backoff, now)
 
     def _on_keepalive(self, now: Ns) -> None:
         """RFC 9293 3.8.4: a probe without data; the connection ends when several stay unanswered."""
-        self._keepalive_at = NEVER
+        alive = self._keepalive
+        alive.at = NEVER
         if self.state not in st.SYNCHRONIZED or self.state is st.TIME_WAIT:
             return
         if self.tx.board or self.tx.sender.unsent:
-            self._keepalive_at = now + self.config.keepalive_idle_ns
+            alive.at = now + self.config.keepalive_idle_ns
             return
-        if self._keepalive_probes >= self.config.keepalive_count:
+        if alive.gives_up(self.config.keepalive_count, self.user_timeout_ns, now):
             self._reset_due = (self.tx.sender.snd_nxt, self.receiver.rcv_nxt, RST | ACK)
             self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
             return
-        self._keepalive_probes += 1
+        alive.probes += 1
         self.tx.probe_due = True
-        self._keepalive_at = now + self.config.keepalive_interval_ns
-        self._fired("keepalive", self._keepalive_probes, now)
+        alive.at = now + self.config.keepalive_interval_ns
+        self._fired("keepalive", alive.probes, now)
 
     # What leaves.
 
@@ -655,6 +765,10 @@ class Connection:
         if self._syn_due:
             self._syn_due = False
             return self._make(tx.on_syn_sent(now), "", now)
+        receiver = self.receiver
+        if receiver.ack_now and (receiver.dsack is not None or receiver.assembler) and self.state in st.SYNCHRONIZED:
+            # First of all: an ACK on text is no duplicate ACK to the peer, and has no room for SACK (RFC 2018 4).
+            return self.segmenter.ack(tx.sender.snd_nxt, now)
         if (lost := tx.poll_lost(now)) is not None:
             return self._make(lost[0], lost[1], now)
         if self.state is not st.SYN_SENT and self.state is not st.SYN_RECEIVED and self.state is not st.TIME_WAIT:
@@ -663,9 +777,9 @@ class Connection:
             tx.arm_persist(now)
             if tx.probe_due:
                 return self._make_probe(now)
-        if self.receiver.ack_now and self.state is not st.SYN_SENT and self.state is not st.SYN_RECEIVED:
+        if receiver.ack_now and self.state is not st.SYN_SENT and self.state is not st.SYN_RECEIVED:
             return self.segmenter.ack(tx.sender.snd_nxt, now)
-        self.receiver.ack_now = False
+        receiver.ack_now = False
         return None
 
     def _make_reset(self) -> SegmentOut:
@@ -690,7 +804,7 @@ class Connection:
             return self._make(segment, "", now)
         sender = self.tx.sender
         out = self.segmenter.ack(sender.snd_una - 1, now)
-        out.cause = Cause.ZWPROBE if sender.unsent else Cause.KEEPALIVE
+        out.cause = Cause.ZWPROBE if sender.unsent or sender.fin_queued else Cause.KEEPALIVE
         self.tx.count_cause(out.cause, 1)
         return out
 
@@ -720,39 +834,4 @@ class Connection:
 
     def info(self) -> TcpInfo:
         """TCP_INFO."""
-        tx, rcv, agreed = self.tx, self.receiver, self.agreement
-        return TcpInfo(
-            state=self.state,
-            ca_state=tx.recovery.phase,
-            retransmits=tx.retransmits,
-            probes=tx.probes_out,
-            backoff=tx.rtt.backoff_count,
-            options={"timestamps": agreed.timestamps, "sack": agreed.sack, "wscale": agreed.window_scaling},
-            snd_wscale=agreed.peer_shift,
-            rcv_wscale=agreed.our_shift,
-            rto_ns=tx.rtt.rto_ns,
-            rtt_ns=tx.rtt.srtt_ns,
-            rttvar_ns=tx.rtt.rttvar_ns,
-            min_rtt_ns=tx.rtt.min_ns,
-            snd_mss=tx.sender.mss,
-            rcv_mss=rcv.mss,
-            advmss=agreed.advertised_mss,
-            pmtu=self.path_mss,
-            unacked=tx.board.packets_out,
-            sacked=tx.board.sacked_out + tx.board.reno_sacked,
-            lost=tx.board.lost_out,
-            retrans_out=tx.board.retrans_out,
-            snd_cwnd=tx.cc.cwnd,
-            snd_ssthresh=tx.cc.ssthresh,
-            congestion=tx.cc.name,
-            snd_wnd=tx.sender.snd_wnd,
-            rcv_space=rcv.buffer,
-            total_retrans=tx.total_retransmitted,
-            bytes_acked=tx.bytes_acked,
-            bytes_sent=tx.sender.snd_nxt - tx.sender.iss,
-            bytes_retrans=tx.bytes_retransmitted,
-            bytes_received=rcv.rcv_nxt - rcv.irs,
-            segs_in=self.segments_in,
-            segs_out=self.segmenter.segments_out,
-            causes=dict(tx.causes),
-        )
+        return snapshot(self)

@@ -23,8 +23,7 @@ class Flow:
     __slots__ = (
         "_ip",
         "_path",
-        "_tos",
-        "_ttl",
+        "config",
         "dst",
         "generation",
         "mss",
@@ -42,9 +41,12 @@ class Flow:
         self.offloads = path.iface.port.offloads
         header = 20 if len(dst) == 4 else 40
         self.mss = path.path_mtu - header - 20
-        self._tos = config.tos
-        self._ttl = config.ttl
+        self.config = config
         self._ident = node.rng.getrandbits(16)
+
+    def doubt(self) -> None:
+        """Nothing comes back: have the way looked up again before the next segment (MUST-20)."""
+        self.generation = -1
 
     @classmethod
     def find(cls, ip: IpOutput, node: Node, src: bytes, dst: bytes, config: TcpConfig, now: Ns) -> "Flow | int":
@@ -61,7 +63,7 @@ class Flow:
     def send(self, key: tuple[bytes, int, bytes, int], out: SegmentOut, now: Ns) -> int:
         """Put the headers before the payload and hand the packet to IP; 0 or an errno."""
         length = 20 + (len(out.options) + 3 & ~3) + out.length
-        src, dst = key[0], key[2]
+        src, dst, config = key[0], key[2], self.config
         partial = pseudo_header_sum(src, dst, tcp.PROTOCOL, length)
         header = tcp.encode(
             key[1], key[3], out.seq & MASK, out.ack & MASK, out.flags, out.window, out.options, partial, out.urgent
@@ -69,10 +71,10 @@ class Flow:
         if len(dst) == 4:
             self._ident = (self._ident + max(1, -(-out.length // out.gso_size) if out.gso_size else 1)) & 0xFFFF
             ip_header = ipv4.encode(
-                src, dst, tcp.PROTOCOL, length, tos=self._tos, ident=self._ident, dont_fragment=True, ttl=self._ttl
+                src, dst, tcp.PROTOCOL, length, tos=config.tos, ident=self._ident, dont_fragment=True, ttl=config.ttl
             )
         else:
-            ip_header = ipv6.encode(src, dst, tcp.PROTOCOL, length, traffic_class=self._tos, hop_limit=self._ttl)
+            ip_header = ipv6.encode(src, dst, tcp.PROTOCOL, length, traffic_class=config.tos, hop_limit=config.ttl)
         packet = Transmit(
             self._path.iface.index,
             (ip_header + header, *out.parts),

@@ -17,11 +17,20 @@ TIMESTAMPS_LENGTH: Final = 12
 class Agreement:
     """What holds for the connection; before the peer's SYN it is what we offer."""
 
-    __slots__ = ("advertised_mss", "our_shift", "peer_mss", "peer_shift", "sack", "timestamps", "window_scaling")
+    __slots__ = (
+        "advertised_mss",
+        "default_mss",
+        "our_shift",
+        "peer_mss",
+        "peer_shift",
+        "sack",
+        "timestamps",
+        "window_scaling",
+    )
 
     def __init__(self, config: TcpConfig, advertised_mss: int, default_mss: int) -> None:
         self.advertised_mss = advertised_mss
-        self.peer_mss = default_mss
+        self.peer_mss = self.default_mss = default_mss
         self.sack = config.sack
         self.timestamps = config.timestamps
         self.window_scaling = config.window_scaling

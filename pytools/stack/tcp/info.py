@@ -13,6 +13,7 @@ class TcpInfo:
         "bytes_sent",
         "ca_state",
         "congestion",
+        "dsack_dups",
         "lost",
         "min_rtt_ns",
         "options",
@@ -20,6 +21,7 @@ class TcpInfo:
         "probes",
         "rcv_mss",
         "rcv_space",
+        "rcv_ssthresh",
         "rcv_wscale",
         "retransmits",
         "retrans_out",
@@ -46,12 +48,14 @@ class TcpInfo:
     bytes_received: int
     bytes_retrans: int
     bytes_sent: int
+    dsack_dups: int
     lost: int
     min_rtt_ns: int
     pmtu: int
     probes: int
     rcv_mss: int
     rcv_space: int
+    rcv_ssthresh: int
     rcv_wscale: int
     retransmits: int
     retrans_out: int

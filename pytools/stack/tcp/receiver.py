@@ -3,6 +3,7 @@
 from collections import deque
 
 from pytools.stack.tcp.assembler import Assembler
+from pytools.stack.tcp.urgent import Urgent
 from pytools.units import NEVER, Ns
 
 MAX_WINDOW = 65535
@@ -15,29 +16,34 @@ class Receiver:
     """
 
     __slots__ = (
+        "_head",
+        "_measure_at",
+        "_measure_end",
+        "_tune_at",
+        "_tune_read",
         "ack_due_at",
         "ack_now",
+        "answering",
         "assembler",
         "auto_tune",
         "buffer",
         "buffer_max",
         "dsack",
+        "edge",
         "fin_seq",
         "irs",
+        "last_text_at",
         "mss",
         "queue",
         "queued",
         "quick_acks",
         "rcv_nxt",
-        "rcv_up",
         "read_count",
+        "rtt_ns",
         "scale",
+        "threshold",
+        "urgent",
         "wup",
-        "edge",
-        "segments_since_ack",
-        "_tune_at",
-        "_tune_read",
-        "_window_cap",
     )
 
     def __init__(self, buffer: int, buffer_max: int, mss: int, quick_acks: int) -> None:
@@ -47,34 +53,46 @@ class Receiver:
         """RCV.NXT in the last ACK that we sent (Last.ACK.sent of RFC 7323)."""
         self.edge = 0
         """Right edge offered so far: RCV.NXT + RCV.WND as the peer knows it."""
-        self.rcv_up = 0
         self.fin_seq = NEVER
         """Sequence number of the peer's FIN once known."""
         self.buffer = buffer
         self.buffer_max = max(buffer, buffer_max)
+        self.threshold = min(buffer, MAX_WINDOW)
+        """What is offered at most; it grows as text arrives (Linux' rcv_ssthresh), so that a peer is not invited to
+        send more than has proved to be taken."""
         self.auto_tune = True
         self.mss = mss
         """Largest segment the peer is thought to send."""
         self.scale = 0
         self.assembler = Assembler()
-        self.queue: deque[bytes] = deque()
+        self.queue: deque[bytes] | None = None
         self.queued = 0
+        self._head = 0
+        """Octets of the first chunk that are read."""
         self.read_count = 0
         """Octets handed to the application in all."""
+        self.urgent: Urgent | None = None
         self.quick_acks = quick_acks
+        """Segments that are still acknowledged at once."""
+        self.answering = False
+        """The application answers what it reads, so an ACK waits for its answer (Linux' pingpong mode)."""
         self.ack_now = False
         self.ack_due_at: Ns = NEVER
-        self.segments_since_ack = 0
+        self.last_text_at: Ns = 0
         self.dsack: tuple[int, int] | None = None
+        self.rtt_ns: Ns = 0
+        """Round trip as a receiver sees it: how long a whole window takes to arrive; 0 before the first."""
+        self._measure_end = 0
+        self._measure_at: Ns = 0
         self._tune_at: Ns = 0
         self._tune_read = 0
-        self._window_cap = MAX_WINDOW
 
     def on_syn(self, seq: int) -> None:
-        """The peer's SYN: IRS and RCV.NXT."""
+        """The peer's SYN: IRS and RCV.NXT. `edge` was relative to nothing before and is now to RCV.NXT."""
+        offered = max(0, self.edge - self.rcv_nxt)
         self.irs = seq
-        self.rcv_nxt = self.wup = self.rcv_up = seq + 1
-        self.edge = max(self.edge, self.rcv_nxt)
+        self.rcv_nxt = self.wup = seq + 1
+        self.edge = self.rcv_nxt + offered
 
     # The window we offer.
 
@@ -88,31 +106,33 @@ class Receiver:
         return max(0, self.buffer - self.queued - self.assembler.held)
 
     def window_to_offer(self) -> int:
-        """What the next segment offers, in octets, rounded to the scale (RFC 9293 3.8.6.2.2)."""
-        present = self.rcv_wnd
-        free = self.free()
-        limit = min(free, MAX_WINDOW << self.scale)
+        """What the next segment offers, in octets (RFC 9293 3.8.6.2.2); rounded up to the scale, as Linux does."""
+        present = self.edge - self.rcv_nxt
+        if present < 0:
+            present = 0
+        free = self.buffer - self.queued - self.assembler.held
+        limit = min(free, self.threshold, MAX_WINDOW << self.scale)
         if limit - present < min(self.mss, self.buffer // 2):
             limit = present
-        if self.scale and limit > present:
-            limit = max(present, limit >> self.scale << self.scale)
-        return limit
+        return min(-(-limit >> self.scale), MAX_WINDOW) << self.scale
 
     def on_ack_sent(self, window: int) -> None:
         """A segment with ACK left and offered `window` octets."""
         self.wup = self.rcv_nxt
-        self.edge = max(self.edge, self.rcv_nxt + window)
+        if self.edge < self.rcv_nxt + window:
+            self.edge = self.rcv_nxt + window
         self.ack_now = False
         self.ack_due_at = NEVER
-        self.segments_since_ack = 0
         self.dsack = None
         if self.quick_acks:
             self.quick_acks -= 1
 
     def window_update_due(self) -> bool:
         """Whether reading has opened the window enough to tell the peer unasked (Linux: twice what it knows)."""
-        offer = self.window_to_offer()
         present = self.rcv_wnd
+        if 2 * present > min(self.buffer, self.threshold):
+            return False
+        offer = self.window_to_offer()
         return offer > present and offer >= 2 * present
 
     # Text.
@@ -124,8 +144,10 @@ class Receiver:
         """
         end = seq + len(data)
         if end <= self.rcv_nxt:
-            self._note_duplicate(seq, end)
+            self.dsack = (seq, end)
+            self.ack_now = True
             return 0
+        self._grow(len(data))
         if seq > self.rcv_nxt:
             duplicate = self.assembler.insert(seq, bytes(data))
             if duplicate is not None:
@@ -134,18 +156,23 @@ class Receiver:
             return 0
         if seq < self.rcv_nxt:
             self.dsack = (seq, self.rcv_nxt)
+            self.ack_now = True
             data = data[self.rcv_nxt - seq :]
         ready = self._take(bytes(data))
         if self.assembler:
             ready += self._fill()
-        self._schedule_ack(len(data), now, delay_ns)
+        self._measure(now)
+        self._schedule_ack(now, delay_ns)
         return ready
 
-    def _note_duplicate(self, seq: int, end: int) -> None:
-        self.dsack = (seq, end)
-        self.ack_now = True
+    def _grow(self, length: int) -> None:
+        """Text arrives: more may be offered."""
+        if self.threshold < self.buffer:
+            self.threshold = min(self.threshold + 2 * max(self.mss, length), self.buffer)
 
     def _take(self, chunk: bytes) -> int:
+        if self.queue is None:
+            self.queue = deque()
         self.queue.append(chunk)
         self.queued += len(chunk)
         self.rcv_nxt += len(chunk)
@@ -159,35 +186,49 @@ class Receiver:
         self.ack_now = True
         return ready
 
-    def _schedule_ack(self, length: int, now: Ns, delay_ns: Ns) -> None:
-        """Every second full segment at once, the rest after `delay_ns` (RFC 9293 SHLD-18, SHLD-19)."""
-        self.segments_since_ack += 1
-        if length > self.mss:
-            self.mss = min(length, self.mss) if self.mss else length
-        if self.rcv_nxt - self.wup > self.mss or self.quick_acks:
+    def _schedule_ack(self, now: Ns, delay_ns: Ns) -> None:
+        """More than one full segment at once, the rest after `delay_ns` (RFC 9293 SHLD-18, SHLD-19)."""
+        if self.rcv_nxt - self.wup > self.mss or (self.quick_acks and not self.answering):
             self.ack_now = True
         elif self.ack_due_at == NEVER:
             self.ack_due_at = now + delay_ns
+        self.last_text_at = now
+
+    def on_answered(self, now: Ns, delay_ns: Ns) -> None:
+        """The application has written within the delay of an ACK: from now on its answers carry the ACKs."""
+        if self.last_text_at and now - self.last_text_at < delay_ns:
+            self.answering = True
+
+    def text_received(self) -> int:
+        """Octets of text in order."""
+        return max(0, self.rcv_nxt - self.irs - 1 - self.fin_arrived()) if self.wup else 0
 
     def fin_arrived(self) -> bool:
-        """Whether all text before the peer's FIN has arrived."""
+        """Whether the peer's FIN and all text before it have arrived."""
         return self.rcv_nxt > self.fin_seq
 
     # The application's side.
 
+    @property
+    def read_seq(self) -> int:
+        """Sequence number of the next octet that the application reads."""
+        return self.irs + 1 + self.read_count
+
     def read(self, size: int) -> bytes:
         """Up to `size` octets in order; b"" when nothing is there."""
-        if not self.queue:
+        queue = self.queue
+        if not queue or size <= 0:
             return b""
-        first = self.queue[0]
-        if len(first) >= size or len(self.queue) == 1:
-            taken = first[:size]
-            if len(first) > size:
-                self.queue[0] = first[size:]
-            else:
-                self.queue.popleft()
+        head, chunk = self._head, queue[0]
+        if len(chunk) - head > size:
+            taken = chunk[head : head + size]
+            self._head = head + size
+        elif len(queue) == 1 or len(chunk) - head == size:
+            taken = chunk[head:] if head else chunk
+            queue.popleft()
+            self._head = 0
         else:
-            taken = self._read_many(size)
+            taken = self._read_many(queue, size)
         self.queued -= len(taken)
         self.read_count += len(taken)
         return taken
@@ -195,26 +236,42 @@ class Receiver:
     def peek(self, size: int) -> bytes:
         """What `read` would give, left in place."""
         parts: list[bytes] = []
-        for chunk in self.queue:
+        head = self._head
+        for chunk in self.queue or ():
             if size <= 0:
                 break
-            parts.append(chunk[:size])
-            size -= len(chunk)
+            parts.append(chunk[head : head + size])
+            size -= len(parts[-1])
+            head = 0
         return b"".join(parts)
 
-    def _read_many(self, size: int) -> bytes:
+    def _read_many(self, queue: deque[bytes], size: int) -> bytes:
         parts: list[bytes] = []
-        while self.queue and size > 0:
-            chunk = self.queue.popleft()
-            if len(chunk) > size:
-                self.queue.appendleft(chunk[size:])
-                chunk = chunk[:size]
-            parts.append(chunk)
-            size -= len(chunk)
+        while queue and size > 0:
+            chunk, head = queue[0], self._head
+            part = chunk[head : head + size]
+            parts.append(part)
+            size -= len(part)
+            if head + len(part) == len(chunk):
+                queue.popleft()
+                self._head = 0
+            else:
+                self._head = head + len(part)
         return b"".join(parts)
+
+    def _measure(self, now: Ns) -> None:
+        """The receiver's round trip: a window's worth of text needs about one."""
+        if self.rcv_nxt < self._measure_end:
+            return
+        if self._measure_end:
+            sample = max(now - self._measure_at, 1)
+            self.rtt_ns = min(self.rtt_ns + (sample - self.rtt_ns) // 8, sample) if self.rtt_ns else sample
+        self._measure_end = self.rcv_nxt + max(self.rcv_wnd, self.mss)
+        self._measure_at = now
 
     def tune(self, now: Ns, rtt_ns: Ns) -> None:
         """Let the buffer grow when the application reads more than half of it in a round trip (Linux' DRS)."""
+        rtt_ns = self.rtt_ns or rtt_ns
         if not self.auto_tune or rtt_ns <= 0 or now - self._tune_at < rtt_ns:
             return
         read = self.read_count - self._tune_read

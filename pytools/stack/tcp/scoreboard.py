@@ -10,6 +10,7 @@ from pytools.units import NEVER, Ns
 
 DUP_THRESH = 3
 """RFC 6675 2, RFC 5681 3.2."""
+SACK_DONE_LIMIT = 64
 
 
 class SentSegment:
@@ -82,7 +83,17 @@ class Acked:
 class Scoreboard:
     """The retransmission queue with its counters."""
 
-    __slots__ = ("_hint", "lost_out", "packets_out", "reno_sacked", "retrans_out", "sacked_out", "segments")
+    __slots__ = (
+        "_hint",
+        "_lost_to",
+        "_sack_done",
+        "lost_out",
+        "packets_out",
+        "reno_sacked",
+        "retrans_out",
+        "sacked_out",
+        "segments",
+    )
 
     def __init__(self) -> None:
         self.segments: list[SentSegment] = []
@@ -93,6 +104,10 @@ class Scoreboard:
         self.retrans_out = 0
         self.reno_sacked = 0
         self._hint = 0
+        self._lost_to = 0
+        """Below this all that is not SACKed is marked lost already."""
+        self._sack_done: dict[int, int] = {}
+        """Left edge of a SACK block -> how far it was marked: blocks come again and again."""
 
     def __bool__(self) -> bool:
         return bool(self.segments)
@@ -125,6 +140,7 @@ class Scoreboard:
         del segments[:index]
         if not segments:
             self._hint = 0
+            self._sack_done.clear()
         return acked
 
     def _count_acked(self, segment: SentSegment, count: int, acked: Acked) -> None:
@@ -156,7 +172,13 @@ class Scoreboard:
     def on_sack(self, blocks: list[tuple[int, int]], mss: int, acked: Acked) -> None:
         """Mark what the blocks cover; super-segments are split at the blocks' edges."""
         for start, end in blocks:
-            index = self._find(start)
+            done = self._sack_done.get(start, start)
+            if done >= end:
+                continue
+            if len(self._sack_done) > SACK_DONE_LIMIT:
+                self._sack_done.clear()
+            self._sack_done[start] = end
+            index = self._find(done)
             while index < len(self.segments) and self.segments[index].seq < end:
                 segment = self.segments[index]
                 if not segment.sacked:
@@ -248,14 +270,20 @@ class Scoreboard:
 
     def mark_lost_below_sacked(self, mss: int) -> int:
         """RFC 6675 IsLost: DupThresh segments SACKed above it. Returns how many segments are newly lost."""
-        before = self.lost_out
+        if self.sacked_out < DUP_THRESH:
+            return 0
+        before, done = self.lost_out, self._lost_to
         above = 0
-        for index in range(len(self.segments) - 1, -1, -1):
-            segment = self.segments[index]
-            if segment.sacked:
+        for segment in reversed(self.segments):
+            if segment.end <= done:
+                break
+            if above >= DUP_THRESH:
+                if segment.end > self._lost_to:
+                    self._lost_to = segment.end
+                if not (segment.sacked or segment.lost or segment.retransmitted):
+                    self.mark_lost(segment)
+            elif segment.sacked:
                 above += segment.count
-            elif above >= DUP_THRESH and not segment.lost and not segment.retransmitted:
-                self.mark_lost(segment)
         return self.lost_out - before
 
     def mark_head_lost(self, mss: int) -> None:
@@ -270,6 +298,8 @@ class Scoreboard:
     def mark_all_lost(self, *, forget_sacked: bool) -> None:
         """After a timeout nothing is in flight (RFC 6675 5.1); SACK marks stay unless the peer reneged."""
         self._hint = self.segments[0].seq if self.segments else 0
+        if forget_sacked:
+            self._sack_done.clear()
         self.sacked_out = self.lost_out = self.retrans_out = self.reno_sacked = 0
         for segment in self.segments:
             if forget_sacked:

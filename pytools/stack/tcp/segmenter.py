@@ -14,10 +14,10 @@ from pytools.wire import tcp_options
 class Segmenter:
     """Joins what the receiving half has to say (ACK, window, SACK) with what is to be sent."""
 
-    __slots__ = ("_agreement", "_config", "_receiver", "_timestamps", "segments_out")
+    __slots__ = ("_agreement", "_receiver", "_timestamps", "config", "segments_out")
 
     def __init__(self, config: TcpConfig, agreement: Agreement, receiver: Receiver, timestamps: Timestamps) -> None:
-        self._config = config
+        self.config = config
         self._agreement = agreement
         self._receiver = receiver
         self._timestamps = timestamps
@@ -72,7 +72,7 @@ class Segmenter:
         """DSACK first (RFC 2883 4), then what is held out of order (RFC 2018 4)."""
         receiver = self._receiver
         blocks = receiver.assembler.blocks()
-        if receiver.dsack is not None and self._config.dsack:
+        if receiver.dsack is not None and self.config.dsack:
             around = receiver.assembler.covering(*receiver.dsack)
             if around is not None:
                 blocks = [around] + [b for b in blocks if b != around]
@@ -82,7 +82,9 @@ class Segmenter:
     def _header(self, seq: int, flags: int, now: Ns) -> SegmentOut:
         receiver = self._receiver
         window = receiver.window_to_offer()
-        receiver.edge = max(receiver.edge, receiver.rcv_nxt + window)
+        edge = receiver.rcv_nxt + window
+        if edge > receiver.edge:
+            receiver.edge = edge
         out = SegmentOut(seq, receiver.rcv_nxt, flags, min(window >> receiver.scale, MAX_WINDOW))
         if self._timestamps.enabled:
             out.options = tcp_options.timestamps(self._timestamps.value(now), self._timestamps.recent)

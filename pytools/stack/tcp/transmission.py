@@ -12,7 +12,7 @@ from pytools.stack.tcp.scoreboard import DUP_THRESH, Acked, Scoreboard, SentSegm
 from pytools.stack.tcp.sender import Sender
 from pytools.trace.cause import By, Cause
 from pytools.trace.hub import Trace
-from pytools.trace.tcp_events import CwndChanged, RecoveryEntered, RecoveryLeft, RttUpdated
+from pytools.trace.tcp_events import CwndChanged, RecoveryEntered, RecoveryLeft, RttUpdated, ScoreboardChanged
 from pytools.units import NEVER, Ns
 
 
@@ -28,8 +28,10 @@ class Transmission:
         "cc",
         "config",
         "cwnd_limited",
+        "dsacks",
         "dupacks",
         "id",
+        "passive",
         "persist_at",
         "persist_backoff",
         "probe_due",
@@ -40,7 +42,8 @@ class Transmission:
         "rtt",
         "sack",
         "sender",
-        "first_loss_at",
+        "last_sent_at",
+        "persist_since",
         "total_retransmitted",
         "trace",
     )
@@ -55,17 +58,24 @@ class Transmission:
         self.cc: CongestionControl = make(config.congestion, config.initial_cwnd)
         self.recovery = Recovery()
         self.sack = False
+        self.passive = False
+        """Our SYN is an answer."""
+        self.dsacks = 0
+        """Duplicates that the peer has told of (RFC 2883)."""
         self.dupacks = 0
         self.by = ""
         self.rto_at: Ns = NEVER
         self.persist_at: Ns = NEVER
         self.persist_backoff = 0
+        self.persist_since: Ns = NEVER
+        """When the probes that are still unanswered began."""
         self.probe_due = False
         self.probes_out = 0
         """Probes of a closed window since it last answered."""
         self.retransmits = 0
         """Timeouts in a row without progress."""
-        self.first_loss_at: Ns = NEVER
+        self.last_sent_at: Ns = 0
+        """When new data left last; after an idle time the window is old news (RFC 5681 4.1)."""
         self.cwnd_limited = False
         self.causes: dict[str, int] = {}
         self.bytes_acked = 0
@@ -84,7 +94,6 @@ class Transmission:
             self.bytes_acked += ack - sender.snd_una
             sender.snd_una = ack
             self.retransmits = 0
-            self.first_loss_at = NEVER
         if blocks and self.sack:
             board.on_sack(blocks, sender.mss, acked)
         self._sample(acked, advanced, now, ts_rtt_ns)
@@ -92,6 +101,9 @@ class Transmission:
         self._recover(acked, advanced, pipe_before, now)
         if advanced or acked.sacked_count:
             self._rearm(now, advanced)
+        if (acked.sacked_count or duplicate) and (emit := self.trace.recovery) is not None:
+            sacked = board.sacked_out + board.reno_sacked
+            emit(ScoreboardChanged(now, self.id, sacked, board.lost_out, board.retrans_out, board.pipe))
         return acked
 
     def _sample(self, acked: Acked, advanced: bool, now: Ns, ts_rtt_ns: Ns) -> None:
@@ -199,6 +211,7 @@ class Transmission:
         changed = self.sender.on_window(seq, ack, window)
         if self.probes_out:
             self.probes_out = 0  # it lives: MUST-37
+            self.persist_since = NEVER
         if self.persist_at != NEVER and not self.sender.window_blocks():
             self.persist_at = NEVER
             self.persist_backoff = 0
@@ -211,8 +224,6 @@ class Transmission:
         """The retransmission timer expired (RFC 6298 5.4 to 5.6, RFC 5681 3.1)."""
         board, recovery, cc = self.board, self.recovery, self.cc
         self.retransmits += 1
-        if self.first_loss_at == NEVER:
-            self.first_loss_at = board.segments[0].first_at
         fresh = recovery.phase is not LOSS or self.sender.snd_una > recovery.recovery_point
         if fresh:
             cc.ssthresh = cc.on_loss(board.pipe, now)
@@ -226,17 +237,24 @@ class Transmission:
         self.rto_at = now + self.rtt.rto_ns
 
     def arm_persist(self, now: Ns) -> None:
-        """Nothing in flight and the window shut: probe after one RTO, then at growing intervals (SHLD-29, SHLD-30)."""
-        if self.persist_at == NEVER and not self.board and self.sender.window_blocks():
+        """Nothing in flight and the window shut: probe after one RTO, then at growing intervals (SHLD-29, SHLD-30).
+
+        The same timer sends what a cork holds back (MUST-60).
+        """
+        if self.persist_at == NEVER and not self.board and self.sender.holds_back():
             base = max(self.rtt.base_rto_ns, self.config.rto_min_ns)
             self.persist_at = now + min(base << min(self.persist_backoff, 16), self.config.rto_max_ns)
 
     def on_persist(self, now: Ns) -> None:
         """A probe is due."""
         self.persist_at = NEVER
-        if self.board or not self.sender.window_blocks():
+        if self.board or not self.sender.holds_back():
             return
         self.probe_due = True
+        if not self.sender.window_blocks():
+            return
+        if self.persist_since == NEVER:
+            self.persist_since = now
         self.probes_out += 1
         self.persist_backoff += 1
         self.arm_persist(now)
@@ -271,7 +289,7 @@ class Transmission:
     def _cause(self, segment: SentSegment) -> str:
         cause = self.recovery.cause()
         if segment.syn:
-            return Cause.SYN
+            return Cause.SYN if not self.passive else Cause.SYNACK
         if segment.fin and not segment.length:
             return Cause.FIN
         return cause
@@ -279,13 +297,17 @@ class Transmission:
     def poll_new(self, limit: int, now: Ns) -> SentSegment | None:
         """New data as one (super-)segment, or the FIN, if both windows allow."""
         sender, board = self.sender, self.board
+        if not sender.unsent and not sender.fin_queued:
+            return None
+        if not board and self.last_sent_at and now - self.last_sent_at > self.rtt.rto_ns:
+            self._after_idle(now)
         room = self.cc.cwnd - board.pipe
-        size = sender.sendable(room, limit)
-        if not size and not self._fin_may_go():
+        size = sender.sendable(room, sender.mss if sender.urgent else limit)
+        if not size and not self._fin_may_go(0):
             self.cwnd_limited = self.cwnd_limited or (room <= 0 and sender.unsent > 0)
             return None
         parts = sender.take(size) if size else ()
-        fin = sender.fin_queued and not sender.unsent
+        fin = self._fin_may_go(size)
         if fin:
             sender.fin_queued = False
             sender.fin_seq = sender.snd_nxt + size
@@ -304,6 +326,7 @@ class Transmission:
         sender.snd_nxt = segment.end
         sender.on_sent(size)
         board.append(segment)
+        self.last_sent_at = now
         if self.recovery.phase is RECOVERY:
             self.recovery.prr_out += count
         self.cwnd_limited = board.pipe >= self.cc.cwnd or (
@@ -313,9 +336,19 @@ class Transmission:
             self.rto_at = now + self.rtt.rto_ns
         return segment
 
-    def _fin_may_go(self) -> bool:
-        """A FIN without data needs no room in either window."""
-        return self.sender.fin_queued and not self.sender.unsent
+    def _fin_may_go(self, size: int) -> bool:
+        """A FIN after `size` octets needs its octet of the peer's window, but no room in the congestion window."""
+        sender = self.sender
+        return sender.fin_queued and not sender.unsent and sender.snd_nxt + size < sender.window_end
+
+    def _after_idle(self, now: Ns) -> None:
+        """The path may have changed: half the window for each RTO without use, down to the initial one (CC-10)."""
+        cwnd, floor, idle = self.cc.cwnd, self.config.initial_cwnd, now - self.last_sent_at
+        self.cc.ssthresh = max(self.cc.ssthresh, 3 * cwnd // 4)
+        while cwnd > floor and idle > self.rtt.rto_ns:
+            cwnd, idle = cwnd >> 1, idle - self.rtt.rto_ns
+        if self.cc.cwnd > floor:
+            self._set_cwnd(max(cwnd, floor), "idle", now)
 
     def poll_short(self, now: Ns) -> SentSegment | None:
         """What fits a window below one MSS, sent after the override timeout (RFC 9293 3.8.6.2.1)."""
@@ -324,12 +357,23 @@ class Transmission:
         size = min(sender.window_end - sender.snd_nxt, sender.unsent, sender.mss)
         if size <= 0:
             return None
+        self.last_sent_at = now
         parts = sender.take(size)
         segment = SentSegment(sender.snd_nxt, sender.snd_nxt + size, parts, 1, now, syn=False, fin=False, push=True)
         sender.snd_nxt = segment.end
         self.board.append(segment)
         self.rto_at = now + self.rtt.rto_ns
         return segment
+
+    def text_sent(self) -> int:
+        """Octets of text sent, each once; SYN and FIN are none."""
+        sender = self.sender
+        return max(0, sender.snd_nxt - sender.iss - 1 - (sender.snd_nxt > sender.fin_seq))
+
+    def text_acked(self) -> int:
+        """Octets of text that the peer has acknowledged."""
+        sender = self.sender
+        return max(0, sender.snd_una - sender.iss - 1 - (sender.snd_una > sender.fin_seq))
 
     def count_cause(self, cause: str, count: int) -> None:
         """Statistics by cause."""
@@ -345,7 +389,8 @@ class Transmission:
         return segment
 
     def on_path_mtu(self, mss: int) -> None:
-        """Segments in flight are too long: cut them and send them again, without touching cwnd (RFC 1191 6.5)."""
-        self.sender.mss = min(self.sender.mss, mss)
-        if self.board.resegment(self.sender.mss):
+        """Segments in flight may be too long: cut them and send them again, without touching cwnd (RFC 1191 6.5)."""
+        smaller = mss < self.sender.mss
+        self.sender.set_mss(mss)
+        if smaller and self.board.resegment(self.sender.mss):
             self.recovery.cause_next = Cause.UNKNOWN
