@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytools.cli.names import ReverseNames
     from pytools.cli.ping_run import Run
     from pytools.render.json_lines import JsonWriter
+    from pytools.run.driver import Driver
 
 _TABLE_CHUNK = 256
 _LISTED_TARGETS = 1000
@@ -33,6 +34,9 @@ class Output:
     def begin(self, run: "Run") -> None:
         """The path is open, the first packet not yet sent."""
         self.run = run
+
+    def attach(self, driver: "Driver") -> None:
+        """The loop is about to begin: say what else it should watch."""
 
     def on_event(self, event: EngineEvent) -> None:
         """An event of the engine."""
@@ -97,9 +101,18 @@ class TextOutput(Output):
             program=self.prog,
         )
         self._text = PingText(sys.stdout, sys.stderr, run.shown, settings, self.names, run.path.epoch_ns)
+        self._load_summary()
         self._handlers = {events.TargetDone: self._on_target_done, events.ReportDue: self._on_report_due}
         if not plan.reachability and given.vcount is None:
             self._text.header()
+
+    def _load_summary(self) -> None:
+        """Import now what the end will need: later our files may be out of reach."""
+        given = self.plan.given
+        if not self.run.is_single or given.stats or given.hist or given.live:
+            pass
+        if given.timestamps == "iso":
+            import datetime  # noqa: F401
 
     def _open_names(self) -> "ReverseNames | None":
         if not self.plan.wants_names:
@@ -127,7 +140,12 @@ class TextOutput(Output):
     def _on_report_due(self, event: EngineEvent) -> None:
         self.interim()
 
-    def names_came(self) -> None:
+    def attach(self, driver: "Driver") -> None:
+        """See `Output`."""
+        if self.names is not None:
+            driver.watch(self.names.fileno(), self._names_came, passive=True)
+
+    def _names_came(self) -> None:
         """A reverse name has come: what waited for it can be printed."""
         if self.names is not None:
             self.names.drain()
@@ -336,11 +354,38 @@ class LiveOutput(TextOutput):
 
     def begin(self, run: "Run") -> None:
         """See `Output`."""
+        from pytools.cli.keys import Keys
         from pytools.render.ping_live import PingLive
 
         super().begin(run)
-        self._live = PingLive(run.shown, self.names)
+        self._live = PingLive(run.shown)
+        self._keys = Keys(self._on_key)
         self._live.start()
+        self._live.draw(run.summaries())
+
+    def attach(self, driver: "Driver") -> None:
+        """See `Output`."""
+        super().attach(driver)
+        self._driver = driver
+        if self._keys.are_there:
+            driver.watch(0, self._keys.read, passive=True)
+
+    def _on_key(self, key: str) -> None:
+        live = self._live
+        if key == "q":
+            self._driver.stop()
+        elif key == "p":
+            live.paused = not live.paused
+        elif key == "r":
+            live.reset(self.run.summaries())
+            self.run.engine.forget_distribution()
+        elif key == "s":
+            live.next_order()
+        elif key == "?":
+            live.toggle_help()
+        elif key == "\n":
+            self.interim()
+        live.draw(self.run.summaries())
 
     def on_event(self, event: EngineEvent) -> None:
         """See `Output`."""
@@ -353,11 +398,17 @@ class LiveOutput(TextOutput):
 
     def end(self, status: int, reason: str) -> None:
         """See `Output`."""
+        self._live.paused = False
         self._live.draw(self.run.summaries())
-        self._live.stop()
+        self._give_back()
         super().end(status, reason)
+
+    def _give_back(self) -> None:
+        """The terminal is as it was."""
+        self._live.stop()
+        self._keys.close()
 
     def fail(self, error: Exception) -> None:
         """See `Output`."""
-        if hasattr(self, "_live"):
-            self._live.stop()
+        if hasattr(self, "_keys"):
+            self._give_back()

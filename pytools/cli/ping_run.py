@@ -10,14 +10,11 @@ from pytools.cli.app import split_command_line
 from pytools.cli.open import Endpoint, Path, open_path
 from pytools.cli.output import OutputError
 from pytools.cli.ping import Arguments
-from pytools.cli.ping_output import LiveOutput, Output, TextOutput, open_output
+from pytools.cli.ping_output import LiveOutput, Output, open_output
 from pytools.cli.ping_plan import Plan
-from pytools.cli.targets import HostList
 from pytools.errors import EXIT_COULD_NOT_ASK, EXIT_NO, EXIT_YES, LinkError, PytoolsError, UsageError
 from pytools.probe.ping import INTERRUPTED, PingConfig, PingEngine
 from pytools.probe.ping_events import Summary
-from pytools.probe.sweep import SweepConfig, SweepEngine
-from pytools.probe.targets import TargetTable
 from pytools.render.ping_text import ShownTarget
 from pytools.run.driver import IDLE, Driver
 from pytools.run.signals import Signals
@@ -26,10 +23,8 @@ from pytools.units import MS, SECOND, Ns
 from pytools.wire.addr import format_ip, is_link_local, is_multicast, is_unspecified
 
 _LIVE_NS: Ns = 100 * MS
-_ENDPOINTS = 64
-"""So many targets are asked about one by one; more find their way by the stack's own table."""
 _UNREACHABLE = frozenset((ENETUNREACH, EHOSTUNREACH))
-_BROADCAST_REFUSED = "Do you want to ping broadcast? Then -b. If not, check your local firewall rules"
+BROADCAST_REFUSED = "Do you want to ping broadcast? Then -b. If not, check your local firewall rules"
 
 
 def run(given: Arguments, argv: list[str]) -> int:
@@ -41,8 +36,13 @@ def run(given: Arguments, argv: list[str]) -> int:
 
         return find_mtu(plan, prog, words)
     output = open_output(plan, prog)
+    kind: type[Run] = OneRun
+    if not plan.is_single:
+        from pytools.cli.ping_many import ManyRun
+
+        kind = ManyRun
     try:
-        return Run(plan, output, words).run()
+        return kind(plan, output, words).run()
     except OutputError:
         raise
     except Exception as error:
@@ -55,6 +55,8 @@ class Run:
 
     path: Path
     engine: Any
+    is_single = True
+    """One target, pinged as ping does."""
 
     def __init__(self, plan: Plan, output: Output, arguments: list[str]) -> None:
         self.plan = plan
@@ -64,42 +66,203 @@ class Run:
         self.shown: Sequence[ShownTarget] = ()
         self._went_wrong: PytoolsError | None = None
 
-    @property
-    def is_single(self) -> bool:
-        """One target, pinged as ping does."""
-        return self.plan.is_single
-
     def run(self) -> int:
         """Open, loop, tell; returns the exit status."""
         with Signals(on_quit=self.output_interim) as signals, open_path(self.plan.request()) as path:
             self.path = path
-            if self.is_single:
-                self._prepare_one()
-            else:
-                self._prepare_many()
+            self.prepare()
             self._warn()
             self.output.begin(self)
+            watch = self._watch_host()
+            # Here privileges go, and with them perhaps the right to read our own files: nothing is imported later.
             driver = path.driver(self.engine, self.output.on_event, self._on_error)
             signals.attach(driver)
-            reason = self._loop(driver)
+            reason = self._loop(driver, watch)
             return self._end(reason)
 
     def output_interim(self) -> None:
         """SIGQUIT."""
         self.output.interim()
 
+    def prepare(self) -> None:
+        """Make `engine` and `shown`."""
+        raise NotImplementedError
+
+    def summaries(self) -> Iterator[Summary]:
+        """The figures of each target."""
+        raise NotImplementedError
+
+    def answered_count(self) -> int:
+        """How many targets answered."""
+        raise NotImplementedError
+
+    def all_rtts(self) -> Sequence[Sequence[int]]:
+        """--vcount: every round trip of every target."""
+        return ()
+
+    def label_width(self) -> int:
+        """Of the first column of a table."""
+        from pytools.render.escape import escape
+
+        return max(6, max([len(escape(shown.name)) for shown in self.shown], default=0))
+
+    def is_broadcast(self, endpoint: Endpoint) -> bool:
+        """Whether only a sender that may broadcast can send there."""
+        if len(endpoint.address) == 16 or endpoint.kind == "multicast":
+            return False
+        stack, now = self.path.stack, self.path.start_at
+        if endpoint.kind == "broadcast":
+            return True
+        may = stack.source_for(endpoint.address, now, IpOptions(broadcast=True, port=endpoint.port))
+        return may is not None and stack.source_for(endpoint.address, now, IpOptions(port=endpoint.port)) is None
+
+    # --- both ---------------------------------------------------------------------------------------------------------
+
+    def shared_settings(self) -> dict[str, Any]:
+        """Settings that both engines have."""
+        plan, given = self.plan, self.plan.given
+        report_ns = round(given.report_every * SECOND) if given.report_every else 0
+        wants_events = given.json or given.csv or given.live or given.reachable or plan.reachability
+        return {
+            "deadline_ns": (given.deadline or 0) * SECOND,
+            "linger_ns": plan.linger_ns,
+            "timeout_ns": plan.timeout_ns,
+            "lost_after_ns": plan.lost_after_ns,
+            "outstanding": given.outstanding,
+            "epoch_ns": self.path.epoch_ns,
+            "report_every_ns": _LIVE_NS if isinstance(self.output, LiveOutput) else report_ns,
+            "tell": bool(wants_events or not (given.quiet or given.vcount)),
+        }
+
+    def pattern(self) -> bytes:
+        """What fills the probes."""
+        given = self.plan.given
+        if given.random_data:
+            return Random(self.path.seed).randbytes(max(self.plan.sizes, default=self.plan.size))
+        return given.pattern or b""
+
+    def _warn(self) -> None:
+        """What ping says on stderr before it begins."""
+        plan, given, output = self.plan, self.plan.given, self.output
+        for note in (*self.path.notes, *plan.complaints):
+            output.note(note)
+        if plan.hosts.repeated:
+            output.note(f"{plan.hosts.repeated} targets were given more than once, each is pinged once")
+        if os.environ.get("IPUTILS_PING_PTR_LOOKUP") == "0" and not (given.quiet or given.force_lookup):
+            output.note("WARNING: reverse DNS resolution (PTR lookup) disabled, enforce with -H")
+        if not self.is_single:
+            return
+        endpoint = self.endpoints[0]
+        if endpoint.kind == "broadcast":
+            os.write(2, b"WARNING: pinging broadcast address\n")
+        device = next((value for value in given.interface or () if not _is_address(value)), "")
+        if device and len(endpoint.address) == 16 and is_link_local(endpoint.address):
+            output.note(f"Warning: source address might be selected on device other than: {device}")
+
+    def _loop(self, driver: Driver, watch: Any) -> str:
+        """Turn until the engine is done, the user interrupts or a link is gone; returns the reason."""
+        engine, path, output = self.engine, self.path, self.output
+        output.attach(driver)
+        for fileno in watch.filenos() if watch is not None else ():
+            driver.watch(fileno, lambda: self._on_host_changes(watch.poll(), driver), passive=True)
+        try:
+            why = driver.run(lambda: engine.done)
+        except LinkError as error:
+            self._went_wrong = error
+            why = ""
+        finally:
+            if watch is not None:
+                watch.close()
+        engine.finish(path.waiter.now(), "idle" if why == IDLE else "error" if self._went_wrong else INTERRUPTED)
+        if self._went_wrong is None:
+            driver.flush()
+        if why == IDLE:
+            output.note("nothing can ever happen here: nobody sends, and no end was given (-c, -w)")
+        return str(engine.reason)
+
+    def _watch_host(self) -> Any:
+        """Learn of interfaces that go down and addresses that go away; None where there are no real ones."""
+        if self.path.kind not in ("packet", "ping-socket"):
+            return None
+        from pytools.link.watch import HostWatch
+
+        try:
+            return HostWatch()
+        except (LinkError, OSError):
+            return None  # a run without it is better than none
+
+    def _on_host_changes(self, changes: Iterable[Any], driver: Driver) -> None:
+        interfaces = {endpoint.interface for endpoint in self.endpoints}
+        sources = {endpoint.source for endpoint in self.endpoints}
+        for change in changes:
+            if change.kind == "address-gone" and change.address in sources:
+                self._went_wrong = LinkError(f"{format_ip(change.address)}: our address is gone from {change.name}")
+            elif change.name not in interfaces:
+                continue
+            elif change.kind == "link-gone":
+                self._went_wrong = LinkError(f"{change.name}: the interface is gone")
+            elif change.kind in ("link-down", "link-up"):
+                self.output.note(f"{change.name}: the interface is {change.kind[5:]}")
+        if self._went_wrong is not None:
+            driver.stop()
+
+    def _on_error(self, port: int, error: OSError) -> None:
+        """A frame without a token (ARP, discovery) was refused: what waits for it is told soon enough."""
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _end(self, reason: str) -> int:
+        if self._went_wrong is not None:
+            self.output.end(EXIT_COULD_NOT_ASK, "error")
+            raise self._went_wrong
+        status = self._status()
+        self.output.end(status, reason)
+        return status
+
+    def _status(self) -> int:
+        given = self.plan.given
+        if self.plan.complaints:
+            return EXIT_COULD_NOT_ASK
+        if given.reachable is not None:
+            good = self.answered_count() >= given.reachable
+        elif given.loss_threshold is not None:
+            good = all(s.received and s.loss_percent <= given.loss_threshold for s in self.summaries())
+        else:
+            good = bool(self.engine.is_answered)
+        if good and given.rtt_threshold is not None:
+            limit = given.rtt_threshold * 1000
+            good = all(s.rtt.avg_us <= limit for s in self.summaries() if s.received)
+        return EXIT_YES if good else EXIT_NO
+
+    def facts(self) -> list[dict[str, Any]]:
+        """JSON's start record: the targets and the ways to them."""
+        ways = {endpoint.address: endpoint for endpoint in self.endpoints}
+        found = []
+        for shown in self.shown:
+            fact: dict[str, Any] = {"target": shown.name, "address": format_ip(shown.address)}
+            if (way := ways.get(shown.address)) is not None:
+                fact |= {"source": format_ip(way.source), "interface": way.interface, "mtu": way.mtu}
+                fact["gateway"] = format_ip(way.gateway) if way.gateway else None
+            found.append(fact)
+        return found
+
+
+class OneRun(Run):
+    """One target, pinged as ping does."""
+
     # --- one target ---------------------------------------------------------------------------------------------------
 
-    def _prepare_one(self) -> None:
+    def prepare(self) -> None:
+        """See `Run`."""
         plan, host = self.plan, self.plan.host
         assert host is not None
         endpoint = self._first_endpoint()
         if plan.given.dont_route and endpoint.gateway is not None:
             endpoint.gateway = None
-        if self._is_broadcast(endpoint):
+        if self.is_broadcast(endpoint):
             endpoint.kind = "broadcast"
             if not plan.given.broadcast:
-                raise UsageError(_BROADCAST_REFUSED)
+                raise UsageError(BROADCAST_REFUSED)
         is_many = endpoint.kind == "broadcast" or is_multicast(endpoint.address)
         if is_many:
             plan.check_multicast(endpoint.address)
@@ -110,7 +273,7 @@ class Run:
             ident=path.ident,
             size=plan.size,
             sizes=plan.sizes,
-            pattern=self._pattern(),
+            pattern=self.pattern(),
             count=plan.count or len(plan.sizes),
             interval_ns=plan.interval_ns,
             preload=given.preload or 1,
@@ -123,7 +286,7 @@ class Run:
             histogram=plan.wants_distribution,
             options=plan.ip_options(endpoint),
             tell_sent=given.flood and not given.quiet and not given.json,
-            **self._shared_settings(),
+            **self.shared_settings(),
         )
         config.tell_sent = config.tell_sent or (given.json and not given.quiet and not given.flood)
         self.engine = PingEngine(path.stack, endpoint.address, config, self.shown[0].name)
@@ -173,232 +336,13 @@ class Run:
             return "::"
         return format_ip(endpoint.source)
 
-    # --- many targets -------------------------------------------------------------------------------------------------
-
-    def _prepare_many(self) -> None:
-        plan, given, path = self.plan, self.plan.given, self.path
-        hosts = plan.hosts
-        options: list[Any] = []
-        if len(hosts) <= _ENDPOINTS:
-            options = [self._options_of(hosts, index) for index in range(len(hosts))]
-        shared = plan.ip_options()
-        self.shown = ShownHosts(hosts, plan.size)
-        table = TargetTable(hosts.addresses, hosts.names)
-        config = SweepConfig(
-            ident=path.ident,
-            size=plan.size,
-            pattern=self._pattern(),
-            count=plan.count,
-            interval_ns=plan.interval_ns,
-            gap_ns=plan.gap_ns,
-            flood=given.flood,
-            retries=(3 if given.retry is None else given.retry) if plan.reachability else -1,
-            backoff=given.backoff or 1.5,
-            options=options or [shared] * len(hosts),
-            behind_gateway=True,
-            shuffle=given.random_order,
-            user_to_user=given.user_latency,
-            histograms=(given.stats or given.json or given.live) and not (given.quiet and len(hosts) > 1000),
-            keep_rtts=given.vcount is not None,
-            tell_sent=given.json and not given.quiet and not given.flood,
-            **self._shared_settings(),
-        )
-        self.engine = SweepEngine(path.stack, table, config, Random(path.seed))
-
-    def _options_of(self, hosts: HostList, index: int) -> Any:
-        """Each target's own source and port; one without a route is refused when its turn comes."""
-        try:
-            endpoint = self.path.endpoint(hosts.addresses[index], hosts.zones.get(index, ""))
-        except LinkError:
-            return self.plan.ip_options()
-        if self._is_broadcast(endpoint) and not self.plan.given.broadcast:
-            raise UsageError(_BROADCAST_REFUSED)
-        self.endpoints.append(endpoint)
-        return self.plan.ip_options(endpoint)
-
-    def _is_broadcast(self, endpoint: Endpoint) -> bool:
-        """Whether only a sender that may broadcast can send there."""
-        if len(endpoint.address) == 16 or endpoint.kind == "multicast":
-            return False
-        stack, now = self.path.stack, self.path.start_at
-        if endpoint.kind == "broadcast":
-            return True
-        may = stack.source_for(endpoint.address, now, IpOptions(broadcast=True, port=endpoint.port))
-        return may is not None and stack.source_for(endpoint.address, now, IpOptions(port=endpoint.port)) is None
-
-    # --- both ---------------------------------------------------------------------------------------------------------
-
-    def _shared_settings(self) -> dict[str, Any]:
-        plan, given = self.plan, self.plan.given
-        report_ns = round(given.report_every * SECOND) if given.report_every else 0
-        wants_events = given.json or given.csv or given.live or given.reachable or plan.reachability
-        return {
-            "deadline_ns": (given.deadline or 0) * SECOND,
-            "linger_ns": plan.linger_ns,
-            "timeout_ns": plan.timeout_ns,
-            "lost_after_ns": plan.lost_after_ns,
-            "outstanding": given.outstanding,
-            "epoch_ns": self.path.epoch_ns,
-            "report_every_ns": _LIVE_NS if isinstance(self.output, LiveOutput) else report_ns,
-            "tell": bool(wants_events or not (given.quiet or given.vcount)),
-        }
-
-    def _pattern(self) -> bytes:
-        given = self.plan.given
-        if given.random_data:
-            return Random(self.path.seed).randbytes(max(self.plan.sizes, default=self.plan.size))
-        return given.pattern or b""
-
-    def _warn(self) -> None:
-        """What ping says on stderr before it begins."""
-        plan, given, output = self.plan, self.plan.given, self.output
-        for note in (*self.path.notes, *plan.complaints):
-            output.note(note)
-        if plan.hosts.repeated:
-            output.note(f"{plan.hosts.repeated} targets were given more than once, each is pinged once")
-        if os.environ.get("IPUTILS_PING_PTR_LOOKUP") == "0" and not (given.quiet or given.force_lookup):
-            output.note("WARNING: reverse DNS resolution (PTR lookup) disabled, enforce with -H")
-        if not self.is_single:
-            return
-        endpoint = self.endpoints[0]
-        if endpoint.kind == "broadcast":
-            os.write(2, b"WARNING: pinging broadcast address\n")
-        device = next((value for value in given.interface or () if not _is_address(value)), "")
-        if device and len(endpoint.address) == 16 and is_link_local(endpoint.address):
-            output.note(f"Warning: source address might be selected on device other than: {device}")
-
-    def _loop(self, driver: Driver) -> str:
-        """Turn until the engine is done, the user interrupts or a link is gone; returns the reason."""
-        engine, path, output = self.engine, self.path, self.output
-        if isinstance(output, TextOutput) and output.names is not None:
-            driver.watch(output.names.fileno(), output.names_came, passive=True)
-        watch = self._watch_host(driver)
-        try:
-            why = driver.run(lambda: engine.done)
-        except LinkError as error:
-            self._went_wrong = error
-            why = ""
-        finally:
-            if watch is not None:
-                watch.close()
-        engine.finish(path.waiter.now(), "idle" if why == IDLE else "error" if self._went_wrong else INTERRUPTED)
-        if self._went_wrong is None:
-            driver.flush()
-        if why == IDLE:
-            output.note("nothing can ever happen here: nobody sends, and no end was given (-c, -w)")
-        return str(engine.reason)
-
-    def _watch_host(self, driver: Driver) -> Any:
-        """Learn of interfaces that go down and addresses that go away; None where there are no real ones."""
-        if self.path.kind not in ("packet", "ping-socket"):
-            return None
-        from pytools.link.watch import HostWatch
-
-        try:
-            watch = HostWatch()
-        except (LinkError, OSError):
-            return None
-        for fileno in watch.filenos():
-            driver.watch(fileno, lambda: self._on_host_changes(watch.poll(), driver), passive=True)
-        return watch
-
-    def _on_host_changes(self, changes: Iterable[Any], driver: Driver) -> None:
-        interfaces = {endpoint.interface for endpoint in self.endpoints}
-        sources = {endpoint.source for endpoint in self.endpoints}
-        for change in changes:
-            if change.kind == "address-gone" and change.address in sources:
-                self._went_wrong = LinkError(f"{format_ip(change.address)}: our address is gone from {change.name}")
-            elif change.name not in interfaces:
-                continue
-            elif change.kind == "link-gone":
-                self._went_wrong = LinkError(f"{change.name}: the interface is gone")
-            elif change.kind in ("link-down", "link-up"):
-                self.output.note(f"{change.name}: the interface is {change.kind[5:]}")
-        if self._went_wrong is not None:
-            driver.stop()
-
-    def _on_error(self, port: int, error: OSError) -> None:
-        """A frame without a token (ARP, discovery) was refused: what waits for it is told soon enough."""
-
-    # --- the end ------------------------------------------------------------------------------------------------------
-
-    def _end(self, reason: str) -> int:
-        if self._went_wrong is not None:
-            self.output.end(EXIT_COULD_NOT_ASK, "error")
-            raise self._went_wrong
-        status = self._status()
-        self.output.end(status, reason)
-        return status
-
-    def _status(self) -> int:
-        given = self.plan.given
-        if self.plan.complaints:
-            return EXIT_COULD_NOT_ASK
-        if given.reachable is not None:
-            good = self.answered_count() >= given.reachable
-        elif given.loss_threshold is not None:
-            good = all(s.received and s.loss_percent <= given.loss_threshold for s in self.summaries())
-        else:
-            good = bool(self.engine.is_answered)
-        if good and given.rtt_threshold is not None:
-            limit = given.rtt_threshold * 1000
-            good = all(s.rtt.avg_us <= limit for s in self.summaries() if s.received)
-        return EXIT_YES if good else EXIT_NO
-
     def summaries(self) -> Iterator[Summary]:
-        """The figures of each target."""
-        if self.is_single:
-            yield self.engine.summary()
-            return
-        interval_ns = self.plan.interval_ns
-        for index, summary in enumerate(self.engine.table.summaries()):
-            summary.name = summary.name or self.shown[index].name
-            summary.timed = self.plan.size >= 16
-            summary.outage_ns = (summary.sent - summary.received) * interval_ns
-            yield summary
+        """See `Run`."""
+        yield self.engine.summary()
 
     def answered_count(self) -> int:
-        """How many targets answered."""
-        return int(bool(self.engine.received)) if self.is_single else self.engine.table.answered_count()
-
-    def all_rtts(self) -> Sequence[Sequence[int]]:
-        """--vcount: every round trip of every target."""
-        return self.engine.table.rtts_us or ()
-
-    def label_width(self) -> int:
-        """Of the first column of a table."""
-        from pytools.render.escape import escape
-
-        return max(6, max([len(escape(shown.name)) for shown in self.shown], default=0))
-
-    def facts(self) -> list[dict[str, Any]]:
-        """JSON's start record: the targets and the ways to them."""
-        ways = {endpoint.address: endpoint for endpoint in self.endpoints}
-        found = []
-        for shown in self.shown:
-            fact: dict[str, Any] = {"target": shown.name, "address": format_ip(shown.address)}
-            if (way := ways.get(shown.address)) is not None:
-                fact |= {"source": format_ip(way.source), "interface": way.interface, "mtu": way.mtu}
-                fact["gateway"] = format_ip(way.gateway) if way.gateway else None
-            found.append(fact)
-        return found
-
-
-class ShownHosts(Sequence[ShownTarget]):
-    """What lines say of many targets, made when it is asked for."""
-
-    def __init__(self, hosts: HostList, size: int) -> None:
-        self._hosts = hosts
-        self._size = size
-
-    def __len__(self) -> int:
-        return len(self._hosts)
-
-    def __getitem__(self, index: Any) -> Any:
-        hosts = self._hosts
-        if not 0 <= index < len(hosts):
-            raise IndexError(index)
-        return ShownTarget(hosts.name(index), hosts.addresses[index], self._size, zone=hosts.zones.get(index, ""))
+        """See `Run`."""
+        return int(bool(self.engine.received))
 
 
 def _is_address(text: str) -> bool:

@@ -489,6 +489,11 @@ class PingEngine:
         config = self.config
         return bool(self.received) and not (config.deadline_ns and self.received < config.count)
 
+    def forget_distribution(self) -> None:
+        """Percentiles and jitter start anew."""
+        if self.histogram is not None:
+            self.histogram, self.jitter = Histogram(), Jitter()
+
     def summary(self) -> Summary:
         """The figures so far."""
         config = self.config

@@ -502,6 +502,11 @@ class SweepEngine:
         """Whether every target answered: at least once, as ping's status asks of one."""
         return self.table.answered_count() == len(self.table)
 
+    def forget_distribution(self) -> None:
+        """Percentiles and jitter start anew."""
+        if self.table.histograms is not None:
+            self.table.histograms = {}
+
     def summary(self) -> Summary:
         """All targets together."""
         total = self.total

@@ -116,7 +116,7 @@ def test_options_print_what_they_promise() -> None:
 
 
 def test_record_route_and_timestamps_show_the_hops() -> None:
-    assert "\nRR: \t10.0.1.1\n" in ping("-R", "-c", "1", "10.0.1.2").stdout
+    assert "\nRR: \t10.0.0.10\n\t10.0.1.1\n\t10.0.1.2\n" in ping("-R", "-c", "1", "10.0.1.2").stdout
     assert "\nTS: \t10.0.1.1\t" in ping("-c", "1", "-T", "tsprespec", "10.0.1.1", "10.0.1.2", "10.0.1.2").stdout
     assert "56(124) bytes of data." in ping("-T", "tsonly", "-c", "1", "10.0.1.2").stdout
 
