@@ -281,6 +281,7 @@ class OneRun(Run):
             adaptive_floor_ns=2 * MS if plan.is_limited else 0,
             flood=given.flood,
             multicast=is_many or given.broadcast,
+            check_source=given.check_source,
             user_to_user=given.user_latency,
             transmit_stamps=given.tx_stamp,
             histogram=plan.wants_distribution,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pytools.engine import EngineEvent, RxMeta, Transmit
 from pytools.probe import ping_events as events
 from pytools.probe.echo import HEADER_OCTETS, TIMEVAL_OCTETS, Payload, full_seq, oddities, recorded
-from pytools.probe.ping_events import BAD_CHECKSUM, DUPLICATE, LATE, Summary
+from pytools.probe.ping_events import BAD_CHECKSUM, DIFFERENT_ADDRESS, DUPLICATE, LATE, Summary
 from pytools.probe.statistics import Histogram, Jitter, RttSum
 from pytools.stack.events import EchoReply, IcmpError, SendFailed
 from pytools.stack.packet import DEFAULT_OPTIONS, IpOptions
@@ -74,6 +74,8 @@ class PingConfig:
     """Round trips start with the link's transmit stamp, not with the clock in front of the system call."""
     multicast: bool = False
     """Many may answer: a group or a broadcast address."""
+    check_source: bool = False
+    """A reply from another address is no reply."""
     options: IpOptions = DEFAULT_OPTIONS
     epoch_ns: Ns = 0
     report_every_ns: Ns = 0
@@ -303,6 +305,8 @@ class PingEngine:
         flags = 0
         if reply.src != self._dst or not reply.checksum_ok or len(reply.payload) < size or config.multicast:
             flags = oddities(reply, self._dst, size, config.multicast)
+            if flags & DIFFERENT_ADDRESS and config.check_source:
+                return
         rtt_ns = self._round_trip(reply, slot)
         if flags & BAD_CHECKSUM:
             self.corrupted += 1

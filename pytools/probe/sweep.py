@@ -63,8 +63,6 @@ class SweepConfig:
     user_to_user: bool = False
     options: Sequence[IpOptions] = ()
     """Of each target; () for the defaults."""
-    check_source: bool = False
-    """Drop replies to a group or with an address that was not asked; they count nowhere."""
     behind_gateway: bool = False
     shuffle: bool = False
     epoch_ns: Ns = 0

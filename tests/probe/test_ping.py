@@ -289,6 +289,13 @@ def test_an_answer_from_elsewhere_counts_and_is_marked() -> None:
     assert (reply.flags, reply.src, bench.engine.received) == (events.DIFFERENT_ADDRESS, other, 1)
 
 
+def test_an_answer_from_elsewhere_is_none_when_the_source_is_checked() -> None:
+    other = parse_ip("10.0.0.77")
+    bench = pinging(PEER, count=1, check_source=True, linger_ns=SECOND)
+    bench.answers(lambda echo: [(MS, echo.reply(src=other))]).run()
+    assert (bench.of(events.Replied), bench.engine.received) == ([], 0)
+
+
 def test_anyone_may_answer_for_the_subnet_router_anycast_address() -> None:
     bench = pinging("fd00::", count=1).answers(lambda echo: [(MS, echo.reply(src=parse_ip("fd00::1")))]).run()
     assert bench.of(events.Replied)[0].flags == 0
