@@ -56,7 +56,7 @@ class Machine:
         offloads = OFFLOAD_CHECKSUM | (OFFLOAD_TSO4 | OFFLOAD_TSO6 if settings.gso else 0)
         self.port = Port(0, "tun0", RAW_IP, settings.mtu, offloads=offloads)
         self.stack.add_port(self.port)
-        self.stack.add_address(0, self.local, PREFIX[family])
+        self.stack.add_address(0, self.local, PREFIX[family], START)
         self.stack.add_route(Route(Network(bytes(len(self.local)), 0), 0))
         self.tcp = self.stack.install(6, Tcp)
         self.tcp.config = settings.config
