@@ -16,7 +16,7 @@ from pytools.probe.arping_scan import ScanEngine
 from pytools.probe.arping_watch import WatchEngine
 from pytools.probe.arping_wire import Station, unspecified
 from pytools.units import SECOND, Ns, ns_from_seconds
-from pytools.wire.addr import ALL_NODES, BROADCAST4, format_ip, format_mac, is_multicast, parse_mac
+from pytools.wire.addr import ALL_NODES, BROADCAST4, format_ip, format_mac, is_multicast, parse_ip, parse_mac
 
 SCAN_TRIES = 2
 WATCH_INTERVAL_S = 5.0
@@ -47,8 +47,8 @@ class Plan:
             self.addresses = [BROADCAST4]
         elif len(words) == 1 and (mac := mac_target(words[0])) is not None:
             self._take_mac(mac)
-        elif len(words) == 1 and "/" not in words[0] and (found := expand_one(words[0], self.family)) is not None:
-            self._take_host(found)
+        elif len(words) == 1 and "/" not in words[0] and not is_range(words[0]):
+            self._take_host(resolve(words[0], self.family))
         else:
             self._take_many(words)
         if any(is_multicast(address) for address in self.addresses) and not self.mac:
@@ -91,7 +91,7 @@ class Plan:
         self.title = " ".join(words)
         self.zone = hosts.zones.get(0, "")
         self.is_scan = not options.watch
-        self.is_block = any("/" in word or "-" in word for word in words)
+        self.is_block = any("/" in word or is_range(word) for word in words)
 
     # --- the way ------------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Plan:
                 deadline_ns=deadline_ns,
             )
         if options.watch:
-            own = [own.address for own in stack.addresses(port.index)]
+            own = self._own_addresses(path, port)
             targets = self.addresses if options.targets else ()
             interval_ns = self._interval_ns(WATCH_INTERVAL_S)
             return WatchEngine(stack, port, us, targets, own=own, interval_ns=interval_ns, deadline_ns=deadline_ns)
@@ -177,6 +177,17 @@ class Plan:
         if self.mac:
             return MacEngine(stack, port, self.mac, self.addresses[0], path.ident, self._config(us))
         return ArpingEngine(stack, port, self.addresses[0], self._config(us))
+
+    def _own_addresses(self, path: Path, port: Port) -> list[bytes]:
+        """Ours on this link: the stack's, and on the host's interface all that the kernel has there."""
+        own = {one.address for one in path.stack.addresses(port.index)}
+        if path.kind == "packet" and self.options.address is None:
+            from pytools.link import host
+
+            interface = host.interface(port.name)
+            if interface is not None:
+                own.update(one.address for one in host.addresses(interface.index))
+        return sorted(own)
 
     def _interval_ns(self, usual_s: float = 1.0) -> Ns:
         interval = self.options.interval
@@ -231,11 +242,13 @@ def mac_target(word: str) -> bytes | None:
         return None
 
 
-def expand_one(word: str, family: int) -> Host | None:
-    """One target that is a host; None for a range."""
-    if "-" in word and len(expand([word], family)) > 1:
-        return None
-    return resolve(word, family)
+def is_range(word: str) -> bool:
+    """`10.0.0.1-20`, in contrast to a host name with a dash."""
+    first, dash, _ = word.partition("-")
+    try:
+        return bool(dash and parse_ip(first))
+    except ValueError:
+        return False
 
 
 def read_mac(text: str | None, name: str) -> bytes:

@@ -7,12 +7,15 @@ heard again afterwards, when two stations answer the same question, or when the 
 from collections.abc import Sequence
 from typing import Final
 
-from pytools.engine import Port
+from pytools.engine import Port, RxMeta
+from pytools.errors import DecodeError
 from pytools.probe.arping_base import ArpingBase, Sending
 from pytools.probe.arping_events import ArpingConflict, ArpingMoved
-from pytools.probe.arping_wire import Seen, Station, question
+from pytools.probe.arping_wire import Seen, Station, from_arp, question
+from pytools.stack.events import ArpSeen
 from pytools.stack.stack import Stack
 from pytools.units import NEVER, SECOND, Ns
+from pytools.wire import arp, ethernet
 
 MEMORY_NS: Final[Ns] = 60 * SECOND
 """A former owner that was silent for so long may come back without a conflict."""
@@ -21,6 +24,11 @@ REPEAT_NS: Final[Ns] = 10 * SECOND
 _ADDRESSES: Final = 65536
 """Addresses remembered at most; the one longest known goes first."""
 _OWNERS: Final = 8
+
+
+def ids(tags: tuple[int, ...]) -> tuple[int, ...]:
+    """VLAN ids of tags; priority tags, whose id is 0, don't count."""
+    return tuple(tci & 0xFFF for tci in tags if tci & 0xFFF)
 
 
 class _Claims:
@@ -99,6 +107,26 @@ class WatchEngine(ArpingBase):
         self._seq += 1
         for target in self._order:
             self._send(question(self._port, self._us, target), Sending(target, self._seq, "question", True), now)
+
+    def on_frame(self, frame: memoryview, now: Ns, meta: RxMeta) -> None:
+        """See `Engine`. What goes from one neighbour to another (a promiscuous port hears it) tells as much."""
+        super().on_frame(frame, now, meta)
+        if not self.done and len(frame) >= 14 and not frame[0] & 1 and frame[:6] != self._port.mac:
+            self._overhear(frame, now, meta)
+
+    def _overhear(self, frame: memoryview, now: Ns, meta: RxMeta) -> None:
+        """An ARP packet that is not for us; the stack leaves it alone."""
+        try:
+            header = ethernet.decode(frame)
+            if header.ethertype != ethernet.ETHERTYPE_ARP or ids(header.vlans) != ids(self._port.vlans):
+                return
+            packet = arp.decode(frame, header.header_length)
+        except DecodeError:
+            return
+        at = now if meta.at is None else meta.at
+        seen = from_arp(ArpSeen(now, at, meta.port, header.src, packet, False))
+        if seen is not None:
+            self._on_seen(seen)
 
     def _on_seen(self, seen: Seen) -> None:
         """Take a claim; a probe (from the unspecified address) claims nothing."""

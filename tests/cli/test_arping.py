@@ -123,6 +123,14 @@ def reply(ip="10.0.0.2", mac="02:00:00:00:00:02", ms="0.100", way="Unicast"):
             + "2 of 2 address(es) answered\n",
         ),
         (
+            ["10.0.0.2-2", "-c", "1"],
+            0,
+            "ARPING 10.0.0.2-2 from 10.0.0.10 sim0\n"
+            + reply()
+            + SUMMARY.format(1, 1, 1, "")
+            + "1 of 1 address(es) answered\n",
+        ),
+        (
             ["10.0.0.2", "10.0.0.99", "-c", "1"],
             1,
             "ARPING 10.0.0.2 10.0.0.99 from 10.0.0.10 sim0\n"

@@ -127,6 +127,25 @@ def test_with_targets_other_addresses_are_left_alone():
     assert e.address_count == 0
 
 
+def test_what_others_say_to_each_other_is_overheard():
+    """A promiscuous port gets it, the stack does not take it."""
+    bench = Bench()
+    for at, mac in ((1, PEER_MAC), (2, OTHER_MAC), (3, PEER_MAC)):
+        claim(bench, at, mac, dst=THIRD_MAC)
+    e = WatchEngine(bench.stack, bench.port, us4(), deadline_ns=10 * SECOND)
+    bench.run(e)
+    assert (e.move_count, e.conflict_count, bench.stack.drops) == (1, 1, {"OTHERHOST": 3})
+
+
+def test_what_others_say_in_another_vlan_is_not():
+    bench = Bench(vlans=(7,))
+    for at, mac in ((1, PEER_MAC), (2, OTHER_MAC), (3, PEER_MAC)):
+        claim(bench, at, mac, dst=THIRD_MAC)
+    e = WatchEngine(bench.stack, bench.port, us4(), deadline_ns=10 * SECOND)
+    bench.run(e)
+    assert e.address_count == 0
+
+
 def test_probes_claim_nothing():
     bench = Bench()
     claim(bench, 1, PEER_MAC, bytes(4))

@@ -263,6 +263,17 @@ def test_somebody_with_our_own_address_is_heard(bridged):
     assert re.search(r"Duplicate address 10\.9\.0\.1: \[02:00:00:00:00:01\] and .*\(it is ours\)$", line)
 
 
+def test_somebody_who_advertises_our_own_ipv6_address_is_heard(bridged):
+    us, one, _ = bridged
+    process = us.popen(*OURS, "--watch", "-I", "v0")
+    process.stdout.readline()
+    assert ours(one, "-U", "-c", "1", "-I", "v0", "fd09::1").returncode == 0
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert re.search(r"Duplicate address fd09::1: \[02:00:00:00:00:01\] and .*\(it is ours\)$", line)
+
+
 @pytest.mark.parametrize(
     ("target", "status", "verdict"),
     [("10.9.0.5", 1, "in use"), ("10.9.0.50", 0, "free"), ("fd09::5", 1, "in use"), ("fd09::50", 0, "free")],
