@@ -263,7 +263,7 @@ class Host:
     Its events go to `on_event` (None: nobody wants them). After a call from outside (`engine.send_...`) call `settle`.
     """
 
-    __slots__ = ("_network", "_on_event", "_plugs", "_wake_at", "engine", "name")
+    __slots__ = ("_network", "_plugs", "_wake_at", "engine", "name", "on_event")
 
     def __init__(
         self,
@@ -275,7 +275,7 @@ class Host:
         self.engine = engine
         self.name = name
         self._network = network
-        self._on_event = on_event
+        self.on_event = on_event
         self._plugs: dict[int, Plug] = {}
         self._wake_at: Ns = NEVER
         network.push(network.now(), self._start)
@@ -299,8 +299,8 @@ class Host:
                 self._send(transmit, now)
             more = False
             while (event := engine.poll_event()) is not None:
-                if self._on_event is not None:
-                    self._on_event(event)
+                if self.on_event is not None:
+                    self.on_event(event)
                     more = True
         wake_at = engine.next_deadline()
         if wake_at <= now:
