@@ -87,6 +87,7 @@ class SweepEngine:
         self.table = table
         self.config = config
         self._payload = Payload(config.size, config.pattern)
+        self._tells_sent = bool(config.tell_sent or (config.lost_after_ns and config.tell and config.retries < 0))
         self._events: deque[EngineEvent] = deque()
         self._order = array("I", range(len(table)))
         if config.shuffle:
@@ -146,9 +147,12 @@ class SweepEngine:
             self.finish(now, DEADLINE)
         if now >= self._exit_at:
             self.finish(now, TIMEOUT)
-        burst = _AT_ONCE
+        burst, order, is_sweep = _AT_ONCE, self._order, self.config.retries < 0
         while burst and self._next_at <= now and not self.done:
-            self._step(now)
+            if is_sweep and now >= self._warm_until and self._cursor < len(order):
+                self._probe(order[self._cursor], now)
+            else:
+                self._step(now)
             burst -= 1
 
     def poll_transmit(self, now: Ns) -> Transmit | None:
@@ -237,11 +241,11 @@ class SweepEngine:
     def _probe(self, index: int, now: Ns) -> None:
         """Send one probe and go on to the next target."""
         table, config = self.table, self.config
-        before = table.sent[index]
-        if before and not table.is_settled(index, before):
-            self._remember(index, before)
-        if config.outstanding and before and not table.is_answered(index, before):
-            self._events.append(events.NoAnswerYet(now, index, before))
+        if before := table.sent[index]:
+            if not table.is_settled(index, before):
+                self._remember(index, before)
+            if config.outstanding and not table.is_answered(index, before):
+                self._events.append(events.NoAnswerYet(now, index, before))
         seq = table.begin(index, now)
         payload = self._payload.at(config.epoch_ns + now, config.size)
         token = index << 16 | (seq & 0xFFFF)
@@ -258,7 +262,8 @@ class SweepEngine:
         self._open += 1
         self._last_at = now
         self.total.sent += 1
-        self._tell_sent(now, index, seq)
+        if self._tells_sent or self._stack.trace.probe is not None:
+            self._tell_sent(now, index, seq)
         if errno:
             self._refused(now, index, seq, errno)
         self._next_at = max(self._next_at, now - _LATE_NS) + config.gap_ns
@@ -339,7 +344,8 @@ class SweepEngine:
         index = table.find(reply.src)
         if index is None or reply.ident != self.config.ident:
             return
-        seq = full_seq(table.sent[index], reply.seq)
+        sent = table.sent[index]
+        seq = sent - ((sent - reply.seq) & 0xFFFF)
         if seq <= 0:
             return
         flags = 0
@@ -366,19 +372,18 @@ class SweepEngine:
 
     def _round_trip(self, reply: EchoReply, index: int, seq: int) -> Ns:
         table = self.table
-        if table.sent[index] == seq:
-            sent_at = table.sent_at[index]
-        else:
-            sent_at = self._older_at.get(index << 16 | (seq & 0xFFFF), table.sent_at[index])
+        sent_at, at, now = table.sent_at[index], reply.at, reply.now
+        if table.sent[index] != seq:
+            sent_at = self._older_at.get(index << 16 | (seq & 0xFFFF), sent_at)
         if self._user_to_user:
-            return max(reply.now - sent_at, 0)
-        rtt_ns = min(reply.at, reply.now) - sent_at
+            return max(now - sent_at, 0)
+        rtt_ns = (at if at < now else now) - sent_at
         if rtt_ns >= 0:
             return rtt_ns
-        if reply.at < table.sent_at[index]:
+        if at < table.sent_at[index]:
             self._user_to_user = True
-            self._events.append(events.ClockWarning(reply.now, -rtt_ns))
-        return max(reply.now - sent_at, 0)
+            self._events.append(events.ClockWarning(now, -rtt_ns))
+        return max(now - sent_at, 0)
 
     def _sample(self, rtt_ns: Ns) -> None:
         if rtt_ns > self._longest_ns:
