@@ -5,6 +5,7 @@ the competitor runs in turns with us, and ratios are printed.
 """
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def wire() -> Iterator[tuple[Namespace, Namespace]]:
     if os.geteuid() != 0:
         sys.exit("needs root: network namespaces")
     made: list[Namespace] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the namespaces go
     try:
         for label in ("ours", "peer"):
             made.append(Namespace(f"ptbench{os.getpid()}-{label}"))
