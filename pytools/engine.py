@@ -123,6 +123,9 @@ class EngineEvent:
     def __init__(self, now: Ns) -> None:
         self.now = now
 
+    def on_taken(self) -> None:
+        """It leaves the engine's queue."""
+
 
 class Engine(Protocol):
     """A sans-IO protocol machine. See the module's docstring for the laws."""

@@ -13,6 +13,7 @@ from pytools.stack.tcp.congestion.base import make as make_congestion
 from pytools.stack.tcp.connection import Connection
 from pytools.stack.tcp.info import TcpInfo
 from pytools.stack.tcp.listener import Listener
+from pytools.stack.tcp.ports import Binding
 from pytools.stack.tcp.tcp import Tcp
 from pytools.units import MS, SECOND, Ns
 
@@ -64,6 +65,7 @@ MSG_WAITALL: Final = 0x100
 MSG_MORE: Final = 0x8000
 
 POLLIN: Final = 1
+POLLPRI: Final = 2
 POLLOUT: Final = 4
 POLLERR: Final = 8
 POLLHUP: Final = 0x10
@@ -80,8 +82,10 @@ class StreamSocket:
     """One TCP socket: fresh, bound, connecting, connected, listening or closed."""
 
     __slots__ = (
+        "_binding",
         "_bound",
         "_closed",
+        "_owns_config",
         "_pending_error",
         "_sent_shutdown",
         "config",
@@ -91,7 +95,9 @@ class StreamSocket:
         "linger",
         "listener",
         "reuse_address",
+        "reuse_port",
         "tcp",
+        "urgent_inline",
         "user_timeout_ms",
         "v6only",
     )
@@ -99,16 +105,21 @@ class StreamSocket:
     def __init__(self, tcp: Tcp, family: int = AF_INET) -> None:
         self.tcp = tcp
         self.family = family
-        self.config = tcp.config.copy()
+        self.config = tcp.config
+        self._owns_config = False
+        """Settings are shared until the first one is changed."""
         self.connection: Connection | None = None
         self.listener: Listener | None = None
         self.keepalive = False
         self.linger: tuple[int, int] = (0, 0)
         """(onoff, seconds) of SO_LINGER."""
         self.reuse_address = False
+        self.reuse_port = False
+        self.urgent_inline = False
         self.v6only = False
         self.user_timeout_ms = 0
         self._bound: Endpoint | None = None
+        self._binding: Binding | None = None
         self._closed = False
         self._pending_error = 0
         self._sent_shutdown = False
@@ -119,13 +130,22 @@ class StreamSocket:
         """Name the local end; b"" is any address, 0 any port. EINVAL, EADDRINUSE, EADDRNOTAVAIL."""
         if self._bound is not None or self.connection is not None:
             _fail(errno.EINVAL)
-        if address and not self.tcp.owns(address):
-            _fail(errno.EADDRNOTAVAIL)
-        if port and self.tcp.port_taken(address, port, self.reuse_address):
-            _fail(errno.EADDRINUSE)
-        if not port:
-            port = self.tcp.reserve_port(address)
-        self._bound = (address, port)
+        self._claim(address, port)
+
+    def _claim(self, address: bytes, port: int) -> None:
+        """Bind: nobody else gets the port until this socket is closed."""
+        reuse = self.reuse_address
+        claimed = self.tcp.bind(address, port, self._bound_family(address), reuse=reuse, reuse_port=self.reuse_port)
+        if isinstance(claimed, int):
+            _fail(claimed)
+        self._binding = claimed
+        self._bound = (address, claimed.port)
+
+    def _bound_family(self, address: bytes) -> int:
+        """4, 6, or 0 for both."""
+        if address:
+            return 4 if len(address) == 4 else 6
+        return 4 if self.family == AF_INET else (6 if self.v6only else 0)
 
     def connect(self, remote: Endpoint, now: Ns) -> None:
         """Active OPEN. EINPROGRESS at first, then EALREADY, at last EISCONN or the error."""
@@ -160,20 +180,27 @@ class StreamSocket:
             connection.set_keepalive(True, now)
         connection.linger_ns = self.linger[1] * SECOND if self.linger[0] else None
         connection.user_timeout_ns = self.user_timeout_ms * MS
+        connection.urgent_inline = self.urgent_inline
 
     def listen(self, backlog: int) -> None:
         """Passive OPEN. EINVAL when connected, EADDRINUSE."""
         if self.connection is not None:
             _fail(errno.EINVAL)
         if self.listener is not None:
-            self.listener.backlog = max(1, backlog)
+            self.listener.set_backlog(backlog)
             return
-        address, port = self._bound or (b"", 0)
-        family = 4 if self.family == AF_INET else (6 if self.v6only or address else 0)
-        opened = self.tcp.listen(address, port, backlog, family, self.config)
+        if self._binding is None:
+            self._claim(b"", 0)
+        assert self._bound is not None
+        assert self._binding is not None
+        address, port = self._bound
+        self._binding.listening = True
+        opened: Listener | int = errno.EADDRINUSE
+        if not self.tcp.ports.conflict(self._binding):
+            opened = self.tcp.listen(address, port, backlog, self._bound_family(address), self.config)
         if isinstance(opened, int):
+            self._binding.listening = False
             _fail(opened)
-        self._bound = (address, opened.port)
         self.listener = opened
 
     def accept(self, now: Ns) -> "StreamSocket":
@@ -184,9 +211,9 @@ class StreamSocket:
         if connection is None:
             _fail(errno.EAGAIN)
         child = StreamSocket(self.tcp, self.family)
-        child.config = connection.config = self.config.copy()
+        child.config = connection.config
         child.connection = connection
-        child.keepalive, child.linger = self.keepalive, self.linger
+        child.keepalive, child.linger, child.urgent_inline = self.keepalive, self.linger, self.urgent_inline
         child.user_timeout_ms = self.user_timeout_ms
         child._bound = connection.key[:2]
         child._adopt_options(now)
@@ -206,11 +233,10 @@ class StreamSocket:
         if connection.state not in st.CAN_SEND:
             self._raise_error(connection, errno.EPIPE)
         sender = connection.tx.sender
-        taken = connection.write(data)
+        taken = connection.write(data, now)
         if flags & MSG_OOB and taken:
             sender.snd_up, sender.urgent = sender.write_seq, True
-        if flags & MSG_MORE:
-            sender.cork = True
+        sender.more = bool(flags & MSG_MORE)
         if taken:
             self.tcp.touch(connection, now)
         elif data:
@@ -220,6 +246,8 @@ class StreamSocket:
     def recv(self, size: int, now: Ns, flags: int = 0) -> bytes:
         """Up to `size` octets; b"" at the end of the peer's data. EAGAIN, ENOTCONN, ECONNRESET ..."""
         connection = self._connected()
+        if flags & MSG_OOB:
+            return self._recv_urgent(connection)
         if flags & MSG_PEEK:
             data = connection.receiver.peek(size)
         else:
@@ -233,6 +261,19 @@ class StreamSocket:
         if connection.at_end:
             return b""
         _fail(errno.EAGAIN)
+
+    def _recv_urgent(self, connection: Connection) -> bytes:
+        """MSG_OOB: the urgent octet. EINVAL when there is none, EAGAIN when it is announced only."""
+        octet = connection.read_urgent()
+        if octet is None:
+            _fail(errno.EINVAL)
+        if not octet:
+            _fail(errno.EAGAIN)
+        return octet
+
+    def at_mark(self) -> bool:
+        """SIOCATMARK: the next octet is the urgent one (or would be, had it not been taken out of line)."""
+        return self._connected().at_mark
 
     def _reported(self, connection: Connection) -> bool:
         return self._pending_error == -1
@@ -264,7 +305,7 @@ class StreamSocket:
         if how in (SHUT_RD, SHUT_RDWR):
             connection.shut_read = True
         if how in (SHUT_WR, SHUT_RDWR):
-            connection.tx.sender.cork = False
+            connection.tx.sender.cork = connection.tx.sender.more = False
             connection.shutdown_write(now)
         self.tcp.touch(connection, now)
 
@@ -273,12 +314,12 @@ class StreamSocket:
         if self._closed:
             return
         self._closed = True
-        if self._bound is not None and self.connection is None and self.listener is None:
-            self.tcp.release_port(*self._bound)
+        if self._binding is not None:
+            self.tcp.unbind(self._binding)
         if self.listener is not None:
             self.tcp.close_listener(self.listener, now)
         if self.connection is not None:
-            self.connection.tx.sender.cork = False
+            self.connection.tx.sender.cork = self.connection.tx.sender.more = False
             self.connection.close(now)
             self.tcp.touch(self.connection, now)
 
@@ -294,8 +335,14 @@ class StreamSocket:
         bits = 0
         if connection.receiver.queued or connection.at_end:
             bits |= POLLIN
-        if connection.state in st.CAN_SEND and connection.writable_room() > 0:
-            bits |= POLLOUT
+        if connection.state in st.CAN_SEND:
+            room = connection.writable_room()
+            if room > 0 and 3 * room >= connection.tx.sender.buffer:
+                bits |= POLLOUT
+        elif connection.state not in (st.SYN_SENT, st.SYN_RECEIVED):
+            bits |= POLLOUT  # a write fails at once
+        if connection.urgent_ready:
+            bits |= POLLPRI
         if connection.state is st.CLOSED:
             bits |= POLLIN | POLLOUT | POLLHUP | (POLLERR if connection.error and self._pending_error != -1 else 0)
         if connection.at_end:
@@ -346,6 +393,7 @@ class StreamSocket:
 
     def setsockopt(self, level: int, name: int, value: int | tuple[int, int] | str, now: Ns) -> None:
         """Set an option; SO_LINGER takes (onoff, seconds), TCP_CONGESTION a name. ENOPROTOOPT, EINVAL, ENOENT."""
+        self._own_config()
         if level == SOL_SOCKET:
             self._set_socket(name, value, now)
         elif level == IPPROTO_TCP:
@@ -358,6 +406,20 @@ class StreamSocket:
             self.v6only = bool(value)
         else:
             _fail(errno.ENOPROTOOPT)
+
+    def _own_config(self) -> None:
+        """Before the first change: a copy of the settings, which reach the connection at once.
+
+        A listener copies each time, because connections that it made share the old ones.
+        """
+        if self._owns_config and self.listener is None:
+            return
+        self.config = self.config.copy()
+        self._owns_config = True
+        if self.connection is not None:
+            self.connection.set_config(self.config)
+        if self.listener is not None:
+            self.listener.config = self.config
 
     def _set_socket(self, name: int, value: int | tuple[int, int] | str, now: Ns) -> None:
         connection = self.connection
@@ -374,13 +436,21 @@ class StreamSocket:
                 self.tcp.touch(connection, now)
         elif name == SO_REUSEADDR:
             self.reuse_address = bool(value)
+            if self._binding is not None:
+                self._binding.reuse = self.reuse_address
+        elif name == SO_REUSEPORT:
+            self.reuse_port = bool(value)
+        elif name == SO_OOBINLINE:
+            self.urgent_inline = bool(value)
+            if connection is not None:
+                connection.urgent_inline = self.urgent_inline
         elif name == SO_RCVBUF:
             self._set_receive_buffer(_between(value, 0, 0x7FFFFFFF))
         elif name == SO_SNDBUF:
             self.config.send_buffer = max(_between(value, 0, 0x7FFFFFFF) * 2, 4608)
             if connection is not None:
                 connection.tx.sender.buffer = self.config.send_buffer
-        elif name not in (SO_REUSEPORT, SO_OOBINLINE):
+        else:
             _fail(errno.ENOPROTOOPT)
 
     def _set_receive_buffer(self, size: int) -> None:
@@ -411,10 +481,8 @@ class StreamSocket:
         elif name in _NUMBERS:
             attribute, unit, low, high = _NUMBERS[name]
             setattr(config, attribute, _between(value, low, high) * unit)
-            if connection is not None:
-                connection.config = config
-                if connection.keepalive and name in (TCP_KEEPIDLE, TCP_KEEPINTVL):
-                    connection.set_keepalive(True, now)
+            if connection is not None and connection.keepalive and name in (TCP_KEEPIDLE, TCP_KEEPINTVL):
+                connection.set_keepalive(True, now)
         elif name not in (TCP_WINDOW_CLAMP, TCP_DEFER_ACCEPT):
             _fail(errno.ENOPROTOOPT)
         if connection is not None:
@@ -452,6 +520,8 @@ class StreamSocket:
         values = {
             SO_KEEPALIVE: int(self.keepalive),
             SO_REUSEADDR: int(self.reuse_address),
+            SO_REUSEPORT: int(self.reuse_port),
+            SO_OOBINLINE: int(self.urgent_inline),
             SO_TYPE: 1,
             SO_PROTOCOL: IPPROTO_TCP,
             SO_DOMAIN: self.family,

@@ -407,7 +407,11 @@ class Stack:
 
     def poll_event(self) -> EngineEvent | None:
         """The next event for the application."""
-        return self._events.popleft() if self._events else None
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        event.on_taken()
+        return event
 
     def next_deadline(self) -> Ns:
         """When `on_deadline` is due, or NEVER."""

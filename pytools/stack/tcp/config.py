@@ -37,6 +37,7 @@ class TcpConfig:
         "syn_cookies",
         "syn_linear_timeouts",
         "syn_fails_soft",
+        "syn_queue",
         "syn_retries",
         "time_wait_ns",
         "timestamps",
@@ -99,6 +100,10 @@ class TcpConfig:
         self.send_buffer = 4_194_304
         self.max_backlog = 4096
         self.syn_cookies = True
+        """When the SYN queue is full (Linux tcp_syncookies 1)."""
+        self.syn_queue = 128
+        """Half-open connections of a listener whose backlog is smaller (Linux: the backlog, since its cookies keep all
+        options; ours keep the MSS only)."""
         self.abc_limit = 0
         self.ttl = 64
         self.tos = 0

@@ -15,10 +15,16 @@ class ConnectionNews(EngineEvent):
     `listener` is set with CONNECTED of a passive connection, which waits in its accept queue.
     """
 
-    __slots__ = ("connection", "listener", "news")
+    __slots__ = ("connection", "listener", "news", "taken")
 
     def __init__(self, now: Ns, connection: "Connection", news: int, listener: object) -> None:
         super().__init__(now)
         self.connection = connection
         self.news = news
         self.listener = listener
+        self.taken = False
+        """It has left the queue: more news need another event."""
+
+    def on_taken(self) -> None:
+        """See `taken`."""
+        self.taken = True

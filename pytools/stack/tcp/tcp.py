@@ -21,9 +21,11 @@ from pytools.stack.tcp.events import ConnectionNews
 from pytools.stack.tcp.flow import Flow
 from pytools.stack.tcp.handshake import DEFAULT_MSS4, DEFAULT_MSS6
 from pytools.stack.tcp.icmp_errno import errno_of
-from pytools.stack.tcp.isn import EPHEMERAL_COUNT, EPHEMERAL_FIRST, Secrets
+from pytools.stack.tcp.isn import COOKIE_PERIOD_NS, EPHEMERAL_COUNT, EPHEMERAL_FIRST, Secrets
 from pytools.stack.tcp.listener import Listener
-from pytools.stack.tcp.output import ACK, FIN, RST, SYN, SegmentOut, unwrap
+from pytools.stack.tcp.output import ACK, FIN, RST, SYN, SegmentOut
+from pytools.stack.tcp.ports import Binding, Ports
+from pytools.stack.tcp.time_wait import TimeWait
 from pytools.trace.drop import DropReason
 from pytools.units import NEVER, Ns
 from pytools.wire import tcp as wire
@@ -34,9 +36,13 @@ Key = tuple[bytes, int, bytes, int]
 """Local address, local port, remote address, remote port."""
 Endpoint = tuple[bytes, int]
 
+ANY4: Final = b"4"
+ANY6: Final = b"6"
 MAX_SUPER_SEGMENT: Final = 65535 - 120
 """Payload that always fits an IP packet's length field with its headers."""
 SOFTWARE_SEGMENTS: Final = 16
+COOKIES_HOLD_NS: Final[Ns] = 2 * COOKIE_PERIOD_NS
+"""How long after the last overflow an ACK may still bring a cookie back."""
 
 
 class Tcp:
@@ -46,13 +52,14 @@ class Tcp:
         "_ip",
         "_node",
         "_ready",
-        "_reserved",
         "_secrets",
         "config",
         "connections",
         "listeners",
+        "ports",
         "resets_sent",
         "software_segments",
+        "time_waits",
     )
 
     def __init__(self, node: Node, ip: IpOutput, config: TcpConfig | None = None) -> None:
@@ -60,9 +67,11 @@ class Tcp:
         self._ip = ip
         self.config = config or TcpConfig()
         self.connections: dict[Key, Connection] = {}
+        self.time_waits: dict[Key, TimeWait] = {}
         self.listeners: dict[tuple[bytes, int], Listener] = {}
+        """By address and port; ANY4 and ANY6 stand for every address of a family, with both for a dual-stack one."""
+        self.ports = Ports()
         self._secrets = Secrets(node.rng)
-        self._reserved: set[Endpoint] = set()
         self._ready: deque[Connection] = deque()
         self.resets_sent = 0
         self.software_segments = SOFTWARE_SEGMENTS
@@ -86,7 +95,7 @@ class Tcp:
             if not port:
                 return errno.EADDRNOTAVAIL
         key = (flow.src, port, *remote)
-        if key in self.connections:
+        if key in self.connections or key in self.time_waits:
             return errno.EADDRINUSE if local and local[1] else errno.EADDRNOTAVAIL
         connection = self._new(key, flow, config, now)
         connection.open(now)
@@ -115,27 +124,59 @@ class Tcp:
         first = self._secrets.first_port(address, remote) - EPHEMERAL_FIRST
         for step in range(EPHEMERAL_COUNT):
             port = EPHEMERAL_FIRST + (first + step) % EPHEMERAL_COUNT
-            if (address, port, *remote) not in self.connections and not self._listener(address, port):
+            key = (address, port, *remote)
+            if port not in self.ports and key not in self.connections and key not in self.time_waits:
                 return port
         return 0
+
+    def bind(self, address: bytes, port: int, family: int, *, reuse: bool, reuse_port: bool = False) -> Binding | int:
+        """Claim a port (0: any free one) at `address` (b"": any) until `unbind`; the claim or an errno."""
+        if address and address not in self._node.own:
+            return errno.EADDRNOTAVAIL
+        if not port:
+            port = self._free_port(address, (b"", 0))
+            if not port:
+                return errno.EADDRINUSE
+        binding = Binding(address, port, family, reuse, reuse_port)
+        if self.ports.conflict(binding) or (not reuse and self._in_use(binding)):
+            return errno.EADDRINUSE
+        self.ports.add(binding)
+        return binding
+
+    def unbind(self, binding: Binding) -> None:
+        """The socket that had bound it is closed."""
+        self.ports.remove(binding)
+
+    def _in_use(self, binding: Binding) -> bool:
+        """Whether a connection, TIME-WAIT too, still has the port."""
+        for key in (*self.connections, *self.time_waits):
+            if key[1] == binding.port and binding.meets(Binding(key[0], key[1], 4 if len(key[0]) == 4 else 6, False)):
+                return True
+        return False
 
     def listen(
         self, address: bytes, port: int, backlog: int, family: int, config: TcpConfig | None = None
     ) -> Listener | int:
-        """Passive OPEN on `address` (b"" for any); the listener or an errno."""
-        if port and (address, port) in self.listeners:
-            return errno.EADDRINUSE
+        """Passive OPEN on `address` (b"" for any); the listener or an errno. Port 0: any free one."""
         if address and address not in self._node.own:
             return errno.EADDRNOTAVAIL
         if not port:
             port = self._free_port(address, (b"", 0))
         listener = Listener(address, port, backlog, config or self.config, family)
-        self.listeners[address, port] = listener
+        places = listening_places(listener)
+        if any(place in self.listeners for place in places):
+            return errno.EADDRINUSE
+        if not address and any(there == port and len(at) > 1 and listener.takes(at) for at, there in self.listeners):
+            return errno.EADDRINUSE
+        for place in places:
+            self.listeners[place] = listener
         return listener
 
     def close_listener(self, listener: Listener, now: Ns) -> None:
         """No more connections; those not accepted are reset (SHLD-3)."""
-        self.listeners.pop((listener.address, listener.port), None)
+        for place in listening_places(listener):
+            if self.listeners.get(place) is listener:
+                del self.listeners[place]
         for key in list(listener.pending):
             if (pending := self.connections.get(key)) is not None:
                 pending.abort(now)
@@ -154,32 +195,9 @@ class Tcp:
         """Whether `address` is one of the stack's own."""
         return address in self._node.own
 
-    def port_taken(self, address: bytes, port: int, reuse: bool) -> bool:
-        """Whether another socket has bound `port` on `address` (b"": on any); `reuse` as SO_REUSEADDR."""
-        for other, number in (*self.listeners, *self._reserved):
-            if number == port and (not address or not other or other == address):
-                return True
-        if reuse:
-            return False
-        return any(key[1] == port and (not address or key[0] == address) for key in self.connections)
-
-    def reserve_port(self, address: bytes) -> int:
-        """A free port for bind(0)."""
-        port = self._free_port(address, (b"", 0))
-        while (address, port) in self._reserved:
-            port = EPHEMERAL_FIRST + (port - EPHEMERAL_FIRST + 1) % EPHEMERAL_COUNT
-        self._reserved.add((address, port))
-        return port
-
-    def release_port(self, address: bytes, port: int) -> None:
-        """The socket that had bound it is closed."""
-        self._reserved.discard((address, port))
-
     def _listener(self, address: bytes, port: int) -> Listener | None:
-        found = self.listeners.get((address, port)) or self.listeners.get((b"", port))
-        if found is not None and found.family and found.family != (4 if len(address) == 4 else 6):
-            return None
-        return found
+        found = self.listeners.get((address, port))
+        return found or self.listeners.get((ANY4 if len(address) == 4 else ANY6, port))
 
     # Segments arrive.
 
@@ -198,9 +216,6 @@ class Tcp:
             return self._on_unknown(segment, packet, key, now)
         options = tcp_options.parse(segment.options)
         payload = memoryview(data)[offset + segment.header_length : end]
-        if connection.state is st.TIME_WAIT and segment.flags & SYN and self._reopens(connection, segment, options):
-            self._forget(connection)
-            return self._on_unknown(segment, packet, key, now)
         if connection.state is st.SYN_RECEIVED and connection.passive and self._accept_full(connection, segment):
             return DropReason.TCP_LISTEN_OVERFLOW
         connection.on_segment(segment, options, payload, now)
@@ -212,18 +227,47 @@ class Tcp:
         listener = connection.owner
         return isinstance(listener, Listener) and listener.accept_full and segment.flags & (ACK | RST | SYN) == ACK
 
-    def _reopens(self, connection: Connection, segment: wire.TcpHeader, options: tcp_options.TcpOptions) -> bool:
-        """RFC 6191: a new incarnation may begin in TIME-WAIT."""
-        if segment.flags & (RST | ACK):
-            return False
-        seq = unwrap(segment.seq, connection.receiver.rcv_nxt)
-        stamps = connection.timestamps
-        if stamps.enabled and options.ts_val is not None and options.ts_val != stamps.recent:
-            return 0 < (options.ts_val - stamps.recent) & 0xFFFFFFFF < 0x80000000
-        return seq > connection.receiver.rcv_nxt
+    def _on_time_wait(self, old: TimeWait, segment: wire.TcpHeader, packet: Packet, now: Ns) -> str | None:
+        """A segment for what is left of a closed connection; a new SYN may take its place (RFC 6191)."""
+        options = tcp_options.parse(segment.options)
+        listener = self._listener(old.key[0], old.key[1])
+        if listener is not None and old.reopens(segment, options):
+            self._drop_time_wait(old)
+            old.end(st.RCV_SYN, now, self._node.trace)
+            return self._on_syn(listener, segment, packet, old.key, now, old.next_iss())
+        length = packet.end - packet.offset - segment.header_length
+        reason, answer, again = old.on_segment(segment, options, length, now, self._node.trace)
+        if answer is not None:
+            self._send_loose(old.key, answer, old.config, now)
+        if again:
+            self._node.deadlines.arm(old, now + old.config.time_wait_ns, self._on_time_wait_over)
+        return reason or None
+
+    def _drop_time_wait(self, old: TimeWait) -> None:
+        self._node.deadlines.disarm(old)
+        self.time_waits.pop(old.key, None)
+
+    def _on_time_wait_over(self, old: TimeWait, now: Ns) -> None:
+        if self.time_waits.pop(old.key, None) is not None:
+            old.expire(now, self._node.trace)
+
+    def _retire(self, connection: Connection, now: Ns) -> None:
+        """Into TIME-WAIT with what is needed there; the connection's buffers go when the application lets go."""
+        if self.connections.get(connection.key) is not connection:
+            return
+        del self.connections[connection.key]
+        left = TimeWait(connection)
+        self.time_waits[left.key] = left
+        self._node.deadlines.arm(left, connection.close_at, self._on_time_wait_over)
+        connection.close_at = NEVER
+        self._arm(connection)
+        connection.news |= ENDED
+        self._tell(connection, now)
 
     def _on_unknown(self, segment: wire.TcpHeader, packet: Packet, key: Key, now: Ns) -> str | None:
         """No connection: a listener's SYN or cookie, else a reset (RFC 9293 3.10.7.1, 3.10.7.2)."""
+        if (old := self.time_waits.get(key)) is not None:
+            return self._on_time_wait(old, segment, packet, now)
         if packet.kind != UNICAST or not packet.link_unicast:
             return DropReason.IP_INADDRERRORS  # MUST-57
         listener = self._listener(key[0], key[1])
@@ -234,9 +278,7 @@ class Tcp:
         if segment.flags & RST:
             return DropReason.TCP_RESET
         if segment.flags & ACK:
-            if self._cookie(listener, segment, packet, key, now):
-                return None
-            return self._refuse(segment, packet, key, now)
+            return self._on_stray_ack(listener, segment, packet, key, now)
         if not segment.flags & SYN:
             return DropReason.TCP_FLAGS
         return self._on_syn(listener, segment, packet, key, now)
@@ -250,16 +292,25 @@ class Tcp:
                 reset = SegmentOut(segment.ack, 0, RST, 0)
             else:
                 reset = SegmentOut(0, segment.seq + length, RST | ACK, 0)
-            self._send_reset(key, reset, now)
+            self._send_loose(key, reset, self.config, now)
+            self.resets_sent += 1
         return DropReason.NO_SOCKET
 
-    def _send_reset(self, key: Key, reset: SegmentOut, now: Ns) -> None:
-        flow = Flow.find(self._ip, self._node, key[0], key[2], self.config, now)
+    def _send_loose(self, key: Key, out: SegmentOut, config: TcpConfig, now: Ns) -> None:
+        """A segment of no connection."""
+        flow = Flow.find(self._ip, self._node, key[0], key[2], config, now)
         if not isinstance(flow, int):
-            flow.send(key, reset, now)
-            self.resets_sent += 1
+            flow.send(key, out, now)
 
-    def _on_syn(self, listener: Listener, segment: wire.TcpHeader, packet: Packet, key: Key, now: Ns) -> str | None:
+    def _on_syn(
+        self,
+        listener: Listener,
+        segment: wire.TcpHeader,
+        packet: Packet,
+        key: Key,
+        now: Ns,
+        iss: int | None = None,
+    ) -> str | None:
         if segment.flags & FIN:
             return DropReason.TCP_FLAGS
         if listener.accept_full:
@@ -276,7 +327,7 @@ class Tcp:
                 return DropReason.TCP_REQQFULL
             self._send_cookie(listener, segment, options, flow, key, now)
             return None
-        connection = self._new(key, flow, config, now)
+        connection = self._new(key, flow, config, now, iss)
         connection.owner = listener
         listener.pending.add(key)
         connection.open_passive(segment, options, now)
@@ -301,17 +352,24 @@ class Tcp:
         answer.options = tcp_options.mss(flow.mss)
         flow.send(key, answer, now)
         listener.cookies_sent += 1
+        listener.cookies_until = now + COOKIES_HOLD_NS
 
-    def _cookie(self, listener: Listener, segment: wire.TcpHeader, packet: Packet, key: Key, now: Ns) -> bool:
-        """An ACK that returns a cookie makes a connection, as if the SYN had been remembered."""
-        if not listener.cookies_sent or segment.flags & SYN or listener.accept_full:
-            return False
+    def _on_stray_ack(
+        self, listener: Listener, segment: wire.TcpHeader, packet: Packet, key: Key, now: Ns
+    ) -> str | None:
+        """An ACK that returns a cookie makes a connection, as if the SYN had been remembered; others are refused."""
+        if now >= listener.cookies_until or segment.flags & SYN:
+            return self._refuse(segment, packet, key, now)
         irs = segment.seq - 1
         cookie = (segment.ack - 1) & 0xFFFFFFFF
         mss = self._secrets.check_cookie(key[:2], key[2:], irs, cookie, now)
+        if mss is None:
+            return self._refuse(segment, packet, key, now)
+        if listener.accept_full:
+            return DropReason.TCP_LISTEN_OVERFLOW  # it comes again
         flow = Flow.find(self._ip, self._node, key[0], key[2], listener.config, now)
-        if mss is None or isinstance(flow, int):
-            return False
+        if isinstance(flow, int):
+            return DropReason.IP_INNOROUTES
         listener.cookies_checked += 1
         connection = self._new(key, flow, listener.config, now, iss=cookie)
         connection.owner = listener
@@ -319,7 +377,7 @@ class Tcp:
         payload = memoryview(packet.data)[packet.offset + segment.header_length : packet.end]
         connection.on_segment(segment, tcp_options.parse(segment.options), payload, now)
         self._touch(connection, now)
-        return True
+        return None
 
     # ICMP.
 
@@ -356,8 +414,8 @@ class Tcp:
         self._arm(connection)
         if connection.news:
             self._tell(connection, now)
-        if connection.state is st.CLOSED and not connection.ready():
-            self._forget(connection)
+        if (connection.state is st.CLOSED or connection.state is st.TIME_WAIT) and not connection.ready():
+            self._leave(connection, now)
 
     def _enqueue(self, connection: Connection) -> None:
         if not connection.queued:
@@ -389,7 +447,20 @@ class Tcp:
             elif news & ENDED:
                 listener.pending.discard(connection.key)
                 return
-        self._node.events.append(ConnectionNews(now, connection, news, listener))
+        if connection.told is not None and not connection.told.taken:
+            connection.told.news |= news  # one event a connection waits at most
+            return
+        event = ConnectionNews(now, connection, news, listener)
+        if listener is None:
+            connection.told = event
+        self._node.events.append(event)
+
+    def _leave(self, connection: Connection, now: Ns) -> None:
+        """It is in CLOSED or TIME-WAIT and has nothing more to say."""
+        if connection.state is st.TIME_WAIT:
+            self._retire(connection, now)
+        else:
+            self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
         key = connection.key
@@ -409,8 +480,8 @@ class Tcp:
                 connection.queued = False
                 if connection.news:
                     self._tell(connection, now)
-                if connection.state is st.CLOSED:
-                    self._forget(connection)
+                if connection.state is st.CLOSED or connection.state is st.TIME_WAIT:
+                    self._leave(connection, now)
                 continue
             connection.flow.send(connection.key, out, now)
             if len(self._ready) > 1:
@@ -425,8 +496,8 @@ class Tcp:
             connection.soft_error = fresh
             connection.flow.generation = self._node.generation
             return
-        connection.flow = fresh
-        if fresh.mss < connection.path_mss:
+        old, connection.flow = connection.flow, fresh
+        if fresh.mss != old.mss:
             connection.on_path_mtu(fresh.mss)
 
     def _limit(self, connection: Connection) -> int:
@@ -434,3 +505,11 @@ class Tcp:
         flow = connection.flow
         wanted = OFFLOAD_TSO4 if len(flow.src) == 4 else OFFLOAD_TSO6
         return MAX_SUPER_SEGMENT if flow.offloads & wanted else self.software_segments * connection.tx.sender.mss
+
+
+def listening_places(listener: Listener) -> list[tuple[bytes, int]]:
+    """The keys under which a listener stands."""
+    if listener.address:
+        return [(listener.address, listener.port)]
+    anywhere = {4: (ANY4,), 6: (ANY6,), 0: (ANY4, ANY6)}[listener.family]
+    return [(place, listener.port) for place in anywhere]
