@@ -423,3 +423,15 @@ def test_utf8_and_ascii_terminals_get_what_they_can_show() -> None:
     )
     assert "#" in plain.stdout
     assert "█" in ping("-c", "3", "--hist", "10.0.0.2", environment={"LC_ALL": "C.UTF-8"}).stdout
+
+
+def test_json_ends_properly_when_it_is_interrupted() -> None:
+    words = [*COMMAND, "--via", "sim:pace=1", "--json", "-i", "0.05", "10.0.0.2"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT)
+    assert process.stdout is not None
+    while b'"seq":2' not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    last = process.communicate(timeout=30)[0].splitlines()[-1]
+    assert process.returncode == 0
+    assert {"event": "end", "reason": "interrupted", "exit_status": 0}.items() <= json.loads(last).items()
