@@ -48,7 +48,7 @@ class Plan:
         elif len(words) == 1 and (mac := mac_target(words[0])) is not None:
             self._take_mac(mac)
         elif len(words) == 1 and "/" not in words[0] and not is_range(words[0]):
-            self._take_host(resolve(words[0], self.family))
+            self._take_host(resolve_one(words[0], self.family))
         else:
             self._take_many(words)
         if any(is_multicast(address) for address in self.addresses) and not self.mac:
@@ -240,6 +240,12 @@ def mac_target(word: str) -> bytes | None:
         return parse_mac(word)
     except ValueError:
         return None
+
+
+def resolve_one(word: str, family: int) -> Host:
+    """One target; of a name that has both kinds of address the IPv4 one, as arping always did."""
+    host = resolve(word, family)
+    return next((one for one in (host, *host.others) if len(one.address) == 4), host)
 
 
 def is_range(word: str) -> bool:

@@ -141,6 +141,18 @@ def test_a_link_local_target_with_its_zone(wire):
     assert result.returncode == 0
 
 
+def test_a_name_with_both_families_is_asked_by_arp_and_with_6_by_solicitation(wire):
+    folder = Path("/etc/netns", wire.ours.name)
+    folder.mkdir(parents=True)
+    try:
+        folder.joinpath("hosts").write_text("fd09::2 both\n10.9.0.2 both\n")
+        assert ours(wire.ours, "-c", "1", "both").stdout.startswith("ARPING 10.9.0.2 from 10.9.0.1 v0\n")
+        assert ours(wire.ours, "-6", "-c", "1", "both").stdout.startswith("ARPING fd09::2 from fd09::1 v0\n")
+    finally:
+        folder.joinpath("hosts").unlink()
+        folder.rmdir()
+
+
 def test_an_unsolicited_advertisement_updates_the_kernels_neighbour(wire):
     wire.peer.ip("neigh replace fd09::1 lladdr 02:00:00:00:00:ee dev v0 nud stale")
     wire.peer.ip("neigh replace 10.9.0.1 lladdr 02:00:00:00:00:ee dev v0 nud stale")
