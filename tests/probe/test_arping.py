@@ -261,7 +261,9 @@ def test_another_station_that_tests_the_same_ipv6_address_is_an_objection():
 
 def test_our_own_probe_that_comes_back_is_no_objection():
     bench = Bench()
-    bench.inject(0.5, reply(OUR_MAC, NOBODY4, bytes(6), NOBODY4, arp.REQUEST, ethernet.BROADCAST))
+    probe = arp.encode(arp.REQUEST, OUR_MAC, NOBODY4, bytes(6), NOBODY4)
+    for source in (OUR_MAC, OTHER_MAC):  # by a loop, and by somebody who sends it on
+        bench.inject(0.5, ethernet.encode(ethernet.BROADCAST, source, ethernet.ETHERTYPE_ARP) + probe)
     e = engine(bench, NOBODY4, UNSPECIFIED4, mode=DETECT, count=1)
     bench.run(e)
     assert e.exit_status == 0

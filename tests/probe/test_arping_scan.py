@@ -7,10 +7,12 @@ import pytest
 from pytools.probe.arping_events import ArpingAnswered, ArpingConflict, ArpingEnded
 from pytools.probe.arping_scan import ScanEngine
 from pytools.units import MS, SECOND
+from pytools.wire import arp, ethernet
 from pytools.wire.addr import parse_ip
 from tests.probe.arping_bench import (
     OTHER_MAC,
     OUR4,
+    OUR_MAC,
     PEER4,
     PEER6,
     PEER_MAC,
@@ -135,6 +137,15 @@ def test_a_high_rate_is_kept_over_time():
     bench.run(e)
     assert e.sent_count == 2000
     assert bench.sent[-1][0] == pytest.approx(0.2, rel=0.01)
+
+
+def test_an_answer_to_another_address_of_ours_is_none_to_the_scan():
+    bench = Bench()
+    packet = arp.encode(arp.REPLY, PEER_MAC, PEER4, OUR_MAC, parse_ip("10.0.0.7"))
+    bench.inject(0.5, ethernet.encode(OUR_MAC, PEER_MAC, ethernet.ETHERTYPE_ARP) + packet)
+    e = scan(bench, block("10.0.0.2", 1), tries=1)
+    bench.run(e)
+    assert (e.received_count, e.answered_count) == (0, 0)
 
 
 def test_gratuitous_packets_are_no_answers():

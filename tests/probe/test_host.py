@@ -26,6 +26,10 @@ class HostBench(Bench):
             driver.step(end)
 
 
+def announcement(mac, ip):
+    return request(ip, mac, ip)
+
+
 def request(sender_ip, sender_mac, target):
     packet = arp.encode(arp.REQUEST, sender_mac, sender_ip, bytes(6), target)
     return ethernet.encode(ethernet.BROADCAST, sender_mac, ethernet.ETHERTYPE_ARP) + packet
@@ -106,6 +110,14 @@ def test_a_conflict_later_is_defended_and_the_second_one_loses_the_address():
     assert bench.tally.lost == {OUR4: OTHER_MAC}
     assert not bench.tally.done, "the IPv6 address is left"
     assert bench.tally.conflict_count == 2
+
+
+def test_somebody_who_announces_our_address_does_not_ask_for_it():
+    bench = HostBench()
+    bench.inject(1.0, announcement(OTHER_MAC, OUR4))
+    bench.go(2)
+    assert bench.of(HostAsked) == []
+    assert len(bench.of(HostConflict)) == 1
 
 
 def test_with_the_last_address_the_host_is_done():
