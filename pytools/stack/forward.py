@@ -126,7 +126,12 @@ class Forwarder:
 
     def _forward4(self, packet: Packet, path: Path, now: Ns) -> str | None:
         mtu, length = path.mtu, packet.end - packet.start
-        octets = self._hop4(packet, path, now)
+        try:
+            octets = self._hop4(packet, path, now)
+        except ipv4_options.OptionError as problem:
+            self._node.detail = str(problem)
+            self._errors.report(packet, icmp.PARAMETER_PROBLEM, 0, now, problem.pointer << 24)
+            return DropReason.IP_OPTION
         if length <= mtu:
             self._output.forward(path, [(octets,)], now)
             return None
@@ -140,7 +145,10 @@ class Forwarder:
         return None
 
     def _hop4(self, packet: Packet, path: Path, now: Ns) -> bytes:
-        """The packet with one hop taken: TTL less one, and our mark in the options that ask for it."""
+        """The packet with one hop taken: TTL less one, and our mark in the options that ask for it.
+
+        OptionError: malformed, or the count of those who found no room is full (RFC 791 3.1).
+        """
         octets = bytearray(packet.data[packet.start : packet.end])
         if packet.options:
             self._mark_options(octets, packet, path, now)
@@ -154,10 +162,7 @@ class Forwarder:
         """Record Route and Timestamp (RFC 791 3.1, RFC 1812 5.3.13)."""
         out = path.iface.source_for(path.next_hop) or path.src
         milliseconds = (self._node.epoch_ns + now) // 1_000_000 % 86_400_000
-        try:
-            marked = ipv4_options.record(packet.options, out, milliseconds, packet.iface.addresses)
-        except ipv4_options.OptionError:
-            return
+        marked = ipv4_options.record(packet.options, out, milliseconds, packet.iface.addresses)
         octets[20 : 20 + len(marked)] = marked
         _refresh_checksum(octets)
 

@@ -146,7 +146,7 @@ class Icmp:
         if (packet.kind != UNICAST or not packet.link_unicast) and not config.answer_broadcast_echo:
             return DropReason.ICMP_BROADCAST
         payload = bytes(packet.data[packet.offset + 8 : packet.end])
-        answer = icmp.encode_echo(message.ident, message.seq, payload, icmp.ECHO_REPLY)
+        answer = icmp.encode(icmp.ECHO_REPLY, message.code, message.word, payload)
         return self._answer4(packet, message, answer, now)
 
     def _on_timestamp(self, packet: Packet, message: IcmpMessage, now: Ns) -> str | None:
@@ -157,7 +157,7 @@ class Icmp:
             return DropReason.ICMP_HEADER
         if packet.kind != UNICAST or not packet.link_unicast:
             return DropReason.ICMP_BROADCAST
-        if message.code or not self._node.config.answer_timestamp:
+        if not self._node.config.answer_timestamp:
             return DropReason.ICMP_TYPE
         stamp = self.milliseconds(now).to_bytes(4, "big")
         originate = bytes(packet.data[packet.offset + 8 : packet.offset + 12])
@@ -187,14 +187,14 @@ class Icmp:
         return settings
 
     def _reflected(self, packet: Packet, src: bytes, now: Ns) -> tuple[bytes, bytes]:
-        """Options and destination of a reply; what is full or malformed stays out of the way."""
+        """Options and destination of a reply: we enter ourselves as we receive and as we reply, as Linux does.
+
+        Nothing in them is malformed and nothing overflows: `ip_input` saw to that.
+        """
         milliseconds = self.milliseconds(now)
-        try:
-            received = ipv4_options.record(packet.options, src, milliseconds)
-            options, dst = ipv4_options.reply(received, packet.src)
-            return ipv4_options.record(options, src, milliseconds, count_overflow=False), dst
-        except ipv4_options.OptionError:
-            return b"", packet.src
+        received = ipv4_options.record(packet.options, src, milliseconds)
+        options, dst = ipv4_options.reply(received, packet.src)
+        return ipv4_options.record(options, src, milliseconds, count_overflow=False), dst
 
     def _on_echo6(self, packet: Packet, message: IcmpMessage, now: Ns) -> str | None:
         """Echo (RFC 4443 4.1, 4.2); one to a group is answered from an address of the port."""
@@ -213,7 +213,7 @@ class Icmp:
         else:
             options = IpOptions(src=src, tos=packet.tos, port=zone)
         payload = bytes(packet.data[packet.offset + 8 : packet.end])
-        answer = icmp6.encode_echo(src or b"", packet.src, message.ident, message.seq, payload, icmp6.ECHO_REPLY)
+        answer = icmp6.encode(src or b"", packet.src, icmp6.ECHO_REPLY, message.code, message.word, payload)
         self._output.send(ipv6.PROTO_ICMPV6, packet.src, (answer,), now, options)
         self._trace_answer(packet, message, now)
         return None

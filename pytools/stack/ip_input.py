@@ -173,6 +173,8 @@ class IpInput:
         """
         try:
             options = ipv4_options.parse(packet.options)
+            # Room for ourselves, or at least for the count of those without.
+            ipv4_options.record(packet.options, packet.dst, 0)
         except ipv4_options.OptionError as problem:
             self._node.detail = str(problem)
             self._errors.report(packet, icmp.PARAMETER_PROBLEM, 0, now, problem.pointer << 24)

@@ -87,9 +87,10 @@ class StreamSocket:
         "_closed",
         "_owns_config",
         "_pending_error",
-        "_sent_shutdown",
+        "_unreported",
         "config",
         "connection",
+        "cork",
         "family",
         "keepalive",
         "linger",
@@ -110,6 +111,7 @@ class StreamSocket:
         """Settings are shared until the first one is changed."""
         self.connection: Connection | None = None
         self.listener: Listener | None = None
+        self.cork = False
         self.keepalive = False
         self.linger: tuple[int, int] = (0, 0)
         """(onoff, seconds) of SO_LINGER."""
@@ -122,7 +124,8 @@ class StreamSocket:
         self._binding: Binding | None = None
         self._closed = False
         self._pending_error = 0
-        self._sent_shutdown = False
+        self._unreported = False
+        """No `connect` call has returned success yet for the present handshake."""
 
     # Opening.
 
@@ -153,14 +156,17 @@ class StreamSocket:
             _fail(errno.EISCONN)
         if self.connection is not None:
             self._connect_again()
+            return
         opened = self.tcp.connect(self._bound, remote, now, self.config)
         if isinstance(opened, int):
             _fail(opened)
         self.connection = opened
         self._adopt_options(now)
+        self._unreported = True
         _fail(errno.EINPROGRESS)
 
-    def _connect_again(self) -> NoReturn:
+    def _connect_again(self) -> None:
+        """As Linux: the call that finds the handshake over succeeds once."""
         connection = self.connection
         assert connection is not None
         if connection.state in (st.SYN_SENT, st.SYN_RECEIVED):
@@ -170,7 +176,9 @@ class StreamSocket:
             code = errno.ECONNABORTED if self._pending_error == -1 else connection.error or errno.ECONNABORTED
             self.connection, self._pending_error = None, 0
             _fail(code)
-        _fail(errno.EISCONN)
+        if not self._unreported:
+            _fail(errno.EISCONN)
+        self._unreported = False
 
     def _adopt_options(self, now: Ns) -> None:
         connection = self.connection
@@ -181,6 +189,7 @@ class StreamSocket:
         connection.linger_ns = self.linger[1] * SECOND if self.linger[0] else None
         connection.user_timeout_ns = self.user_timeout_ms * MS
         connection.urgent_inline = self.urgent_inline
+        connection.tx.sender.cork = self.cork
 
     def listen(self, backlog: int) -> None:
         """Passive OPEN. EINVAL when connected, EADDRINUSE."""
@@ -194,13 +203,12 @@ class StreamSocket:
         assert self._bound is not None
         assert self._binding is not None
         address, port = self._bound
-        self._binding.listening = True
         opened: Listener | int = errno.EADDRINUSE
         if not self.tcp.ports.conflict(self._binding):
             opened = self.tcp.listen(address, port, backlog, self._bound_family(address), self.config)
         if isinstance(opened, int):
-            self._binding.listening = False
             _fail(opened)
+        self._binding.listening = True
         self.listener = opened
 
     def accept(self, now: Ns) -> "StreamSocket":
@@ -256,6 +264,8 @@ class StreamSocket:
                 self.tcp.touch(connection, now)
         if data or not size:
             return data
+        if connection.receiver.fin_arrived():
+            return b""  # the end of the stream, whatever came after it
         if connection.state is st.CLOSED and connection.error and not self._reported(connection):
             self._raise_error(connection, errno.ENOTCONN)
         if connection.at_end:
@@ -298,6 +308,7 @@ class StreamSocket:
         """Half-close. ENOTCONN."""
         if self.listener is not None and how != SHUT_WR:
             self.tcp.close_listener(self.listener, now)
+            self.listener = None
             return
         connection = self._connected()
         if connection.state in (st.CLOSED, st.SYN_SENT):
@@ -469,8 +480,9 @@ class StreamSocket:
             if connection is not None:
                 connection.tx.sender.nagle = config.nagle
         elif name == TCP_CORK:
+            self.cork = bool(value)
             if connection is not None:
-                connection.tx.sender.cork = bool(value)
+                connection.tx.sender.cork = self.cork
         elif name == TCP_QUICKACK:
             if connection is not None:
                 connection.receiver.quick_acks = config.quick_acks if value else 0
@@ -541,7 +553,7 @@ class StreamSocket:
         if name == TCP_NODELAY:
             return int(not self.config.nagle)
         if name == TCP_CORK:
-            return int(self.connection is not None and self.connection.tx.sender.cork)
+            return int(self.cork)
         if name == TCP_USER_TIMEOUT:
             return self.user_timeout_ms
         if name == TCP_MAXSEG:

@@ -207,13 +207,12 @@ def test_a_hop_enters_itself_in_record_route_and_timestamp(host):
     assert header_checksum_ok(packet, 0, (packet[0] & 15) * 4)
 
 
-def test_an_overflowing_option_is_left_as_it_is(host):
+@pytest.mark.parametrize(("octets", "pointer"), [(b"\x44\x08\x09\xf0" + bytes(4), 23), (b"\x07\x01\0\0", 20)])
+def test_an_option_that_no_hop_can_mark_earns_a_parameter_problem(host, octets, pointer):
     t = router(host)
-    full = bytearray(ipv4_options.timestamp(ipv4_options.TS_ONLY, 1))
-    full[2], full[3] = 9, 0xF0
-    t.receives(through4(options=Raw(bytes(full))) / ICMP())
-    t.expects("ECHO *")
-    assert t.last[0][34:42] == bytes(full)
+    t.receives(through4(options=Raw(octets)) / ICMP())
+    t.dropped("IP_OPTION")
+    t.expects(f"PARAM-PROBLEM pointer {pointer} (*")
 
 
 def test_a_hop_of_a_source_route_sends_it_on(host):

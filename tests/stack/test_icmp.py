@@ -70,6 +70,13 @@ def test_the_reply_comes_from_the_address_that_was_asked(host):
     t.expects("REPLY * 10.0.0.11 > 10.0.0.2", "REPLY * fd00::11 > fd00::2")
 
 
+def test_the_reply_has_the_code_of_the_request(host):
+    t = known(host)
+    t.receives(from4() / ICMP(code=3))
+    t.receives(from6() / ICMPv6EchoRequest(code=3))
+    t.expects("REPLY code 3 *", "REPLY code 3 *")
+
+
 def test_the_reply_has_the_type_of_service_of_the_request(host):
     t = known(host)
     t.receives(from4(tos=0x28) / ICMP())
@@ -189,13 +196,22 @@ def test_a_source_route_is_reversed(host):
     assert option.remaining == [parse_ip("10.0.0.1"), parse_ip("10.0.0.2")]
 
 
-def test_a_full_timestamp_option_does_not_stop_the_reply(host):
+@pytest.mark.parametrize("overflow", [0, 13, 14])
+def test_a_timestamp_option_without_room_counts_us(host, overflow):
     t = known(host)
     full = bytearray(ipv4_options.timestamp(ipv4_options.TS_ONLY, 1))
-    full[2], full[3] = 9, 0xF0
+    full[2], full[3] = 9, overflow << 4
     t.receives(from4(options=Raw(bytes(full))) / ICMP(id=1, seq=1))
     t.expects("REPLY id 1 seq 1 *")
-    assert _options(t.last[0]) == b""
+    (option,) = ipv4_options.parse(_options(t.last[0]))
+    assert option.overflow == overflow + 1
+
+
+def test_a_timestamp_option_whose_count_is_full_earns_a_parameter_problem(host):
+    t = known(host)
+    t.receives(from4(options=Raw(b"\x44\x08\x09\xf0" + bytes(4))) / ICMP(id=1, seq=1))
+    t.dropped("IP_OPTION")
+    t.expects("PARAM-PROBLEM pointer 23 (echo id 1 seq 1 to 10.0.0.10) *")
 
 
 def _options(frame):
@@ -219,8 +235,6 @@ def test_timestamp_requests_that_are_not_answered(host):
     t = known(host)
     t.receives(IP(src="10.0.0.2", dst="10.0.0.255") / ICMP(type=13), dst=EVERYBODY)
     t.dropped("ICMP_BROADCAST")
-    t.receives(from4() / ICMP(type=13, code=1))
-    t.dropped("ICMP_TYPE")
     t.receives(IP(src="10.0.0.2", dst="10.0.0.10", proto=1) / b"\x0d\x00\xf2\xff\0\0\0\0")
     t.dropped("ICMP_HEADER")
     t = known(host, answer_timestamp=False)
