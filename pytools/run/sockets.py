@@ -96,6 +96,7 @@ class Socket:
         """Run a call that never waits."""
         with self._host.calls:
             self._check_open()
+            self._pump.look()
             try:
                 return operation(self._pump.now())
             except OSError as error:
@@ -107,21 +108,18 @@ class Socket:
 
     def _wait(self, operation: Callable[[Ns], T], deadline: Ns | None = None) -> T:
         """Run a call; while it would block, let things happen. TimeoutError, BlockingIOError."""
-        pump, looked = self._pump, False
+        pump = self._pump
         with self._host.calls:
             if deadline is None:
                 deadline = pump.deadline(self._timeout)
+            pump.look()
             while True:
                 self._check_open()
                 try:
                     return operation(pump.now())
                 except BlockingIOError as error:
                     if self._timeout == 0:
-                        if looked:
-                            raise worded(error) from None
-                        pump.look()
-                        looked = True
-                        continue
+                        raise worded(error) from None
                 except OSError as error:
                     raise worded(error) from None
                 if not pump.rest(deadline):
@@ -149,12 +147,16 @@ class Socket:
 
     def connect(self, address: Any) -> None:
         """Open a connection."""
-        remote = addresses.parse(self.family, address, "connect")
+        self._connect(address, "connect")
+
+    def _connect(self, address: Any, call: str) -> None:
+        remote = _to_loopback(addresses.parse(self.family, address, call), self.family)
         with self._host.calls:
             self._check_open()
             deadline = self._pump.deadline(self._timeout)
             try:
-                self._stream.connect(_to_loopback(remote, self.family), self._pump.now())
+                self._stream.connect(remote, self._pump.now())
+                return
             except BlockingIOError as error:
                 if self._timeout == 0:
                     raise worded(error) from None
@@ -167,17 +169,20 @@ class Socket:
             self._finish_connect(remote)
 
     def _finish_connect(self, remote: addresses.Endpoint) -> None:
-        """The handshake is over: one way or the other."""
+        """The handshake is over: with a time limit CPython asks SO_ERROR, else the call itself tells."""
+        if self._timeout is not None:
+            if code := self._stream.take_error():
+                raise OSError(code, os.strerror(code))
+            return
         try:
             self._stream.connect(remote, self._pump.now())
         except OSError as error:
-            if error.errno != errno.EISCONN:
-                raise worded(error) from None
+            raise worded(error) from None
 
     def connect_ex(self, address: Any) -> int:
         """As `connect`, with the errno as the result (EAGAIN when the time is up)."""
         try:
-            self.connect(address)
+            self._connect(address, "connect_ex")
         except TimeoutError as error:
             return error.errno or errno.EAGAIN
         except OSError as error:

@@ -22,7 +22,7 @@ from pytools.run.waiters import PacedWaiter, RealWaiter, VirtualClock, VirtualWa
 from pytools.units import NEVER, SECOND, Ns
 
 TURNS_AT_ONCE: Final = 16
-"""Turns without waiting that one non-blocking call takes at most to see what has arrived."""
+"""Turns at one virtual instant that a call takes at most to see what has arrived."""
 
 
 class Watched(Protocol):
@@ -267,12 +267,17 @@ class Pump:
             raise self._failure
 
     def look(self) -> None:
-        """Take in what has arrived, without waiting. With the lock held."""
-        if not self._threaded:
-            now = self.now()
-            for _ in range(TURNS_AT_ONCE):
-                if not self.turn(now if self.virtual else 0):
-                    break
+        """Take in what has arrived, without waiting: no call sees an older state. With the lock held."""
+        if self._threaded:
+            return
+        if self.network is None:
+            self.turn(0)
+            return
+        now = self.now()
+        for _ in range(TURNS_AT_ONCE):
+            self.turn(now)
+            if self.network.next_event_at() > now:
+                break
 
     def deadline(self, timeout: float | None) -> Ns:
         """When a call with this time limit ends."""
