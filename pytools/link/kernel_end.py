@@ -1,11 +1,17 @@
 """The kernel's end of a private wire (TAP, lab): brought up and given its addresses."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from time import sleep
+from typing import Final
 
+from pytools.link import host
 from pytools.link.netlink import Netlink, add_address, set_up
 from pytools.wire.addr import Network
+
+PATIENCE: Final = 2000
+"""Naps of a fifth of a millisecond."""
 
 
 def host_of(network: Network, number: int) -> bytes:
@@ -40,7 +46,28 @@ def bring_up(netlink: Netlink, index: int, name: str) -> None:
 
 
 def give_addresses(netlink: Netlink, index: int, addresses: Iterable[tuple[bytes, int]]) -> None:
-    """(address, prefix length) pairs, usable at once: call it when there is a carrier (else IPv6 waits a second)."""
-    for address, prefix_len in addresses:
-        if len(address) == 4 or has_ipv6():
-            add_address(netlink, index, address, prefix_len)
+    """(address, prefix length) pairs, usable when this returns.
+
+    IPv6 hears of the carrier a moment after the interface came up, and an address that comes before that stays unusable
+    for a second. It also finishes a new address in the background: when its local route is there, all is.
+    """
+    usable = [(address, length) for address, length in addresses if len(address) == 4 or has_ipv6()]
+    _wait_until(lambda: _is_running(index))
+    for address, prefix_len in usable:
+        add_address(netlink, index, address, prefix_len)
+    awaited = {address for address, _ in usable if len(address) == 16}
+    if awaited:
+        _wait_until(lambda: awaited <= {one.network for one in host.routes(6) if one.kind == "local"})
+
+
+def _is_running(index: int) -> bool:
+    there = host.interface(index)
+    return there is None or there.running
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    """One or two milliseconds as a rule; after PATIENCE it has to go on without."""
+    for _ in range(PATIENCE):
+        if condition():
+            return
+        sleep(0.0002)

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,17 @@ def connect(left: Namespace, left_name: str, right: Namespace, right_name: str, 
         side.ip(f"link set {name} up")
     # An IPv6 address works at once only if it comes after the carrier; else its route waits for a timer of a second.
     for side, name, number in ends:
+        _wait_for(side, f"link show {name}", "LOWER_UP")
         side.ip(f"addr add 10.9.{subnet}.{number}/24 dev {name}")
         side.ip(f"addr add {v6}{number}/64 dev {name} nodad")
+    for side, name, number in ends:
+        _wait_for(side, f"-6 route show table local dev {name}", f"local {v6}{number} ")
+
+
+def _wait_for(side: Namespace, words: str, wanted: str) -> None:
+    end = time.monotonic() + 5
+    while wanted not in side.ip(words) and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def _no_rate_limits(namespace: Namespace) -> None:
