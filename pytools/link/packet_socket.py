@@ -133,7 +133,7 @@ class PacketLink(PacketReceiver):
 
     def _on_send_error(self, error: OSError) -> None:
         """Come back only if it was an old one: that the interface was down for a while is told to the next call."""
-        if error.errno in (ENETDOWN, ENXIO):
+        if error.errno in (ENETDOWN, ENXIO) and self._interface is not None:
             self._check_broken(error)
         else:
             raise error

@@ -5,11 +5,12 @@ error queue that nobody reads makes every poll return at once: `poll` empties it
 """
 
 import struct
+from contextlib import suppress
 from typing import Any, Final
 
 from pytools.link.base import OnTransmitted
 from pytools.link.clock import StampClock, monotonic_ns
-from pytools.units import SECOND
+from pytools.units import SECOND, Ns
 
 SO_TIMESTAMPING: Final = 37
 MSG_ERRQUEUE: Final = 0x2000
@@ -28,13 +29,14 @@ _timespec = struct.Struct("@ll").unpack_from
 class TxStamps:
     """The transmit stamps of one socket."""
 
-    __slots__ = ("_clock", "_count", "_socket", "_tokens")
+    __slots__ = ("_clock", "_count", "_reports", "_socket", "_tokens")
 
     def __init__(self, sock: Any, clock: StampClock) -> None:
         """OSError: this socket has none."""
         self._socket = sock
         self._clock = clock
         self._tokens: dict[int, object] = {}
+        self._reports: list[tuple[object, Ns, Ns]] = []
         self._restart()
 
     def _restart(self) -> None:
@@ -52,25 +54,29 @@ class TxStamps:
                 del tokens[next(iter(tokens))]
         self._count = self._count + 1 & 0xFFFFFFFF
 
-    def failed(self, on_transmitted: OnTransmitted | None = None) -> None:
-        """A frame was refused: whether it got a number depends on where, so the numbers start anew."""
-        self.poll(on_transmitted)
+    def failed(self) -> None:
+        """A frame was refused: whether it got a number depends on where, so the numbers start anew.
+
+        Stamps that are still under way then are lost.
+        """
+        self._drain()
         self._tokens.clear()
         self._restart()
 
-    def poll(self, on_transmitted: OnTransmitted | None) -> None:
+    def poll(self, on_transmitted: OnTransmitted) -> None:
         """Empty the error queue; report the stamps of frames that had a token."""
-        recvmsg = self._socket.recvmsg
-        while True:
-            try:
-                _, ancillary, _, _ = recvmsg(0, 256, MSG_ERRQUEUE)
-            except BlockingIOError:
-                return
-            except OSError:  # a pending error of the socket; recv_batch meets it, too
-                return
-            self._on_report(ancillary, on_transmitted)
+        self._drain()
+        reports, self._reports = self._reports, []
+        for token, now, at in reports:
+            on_transmitted(token, now, at, None)
 
-    def _on_report(self, ancillary: list[tuple[int, int, bytes]], on_transmitted: OnTransmitted | None) -> None:
+    def _drain(self) -> None:
+        recvmsg = self._socket.recvmsg
+        with suppress(OSError):  # empty, or a pending error of the socket, which the next call meets
+            while True:
+                self._on_report(recvmsg(0, 256, MSG_ERRQUEUE)[1])
+
+    def _on_report(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         number = stamp = None
         for level, kind, data in ancillary:
             if level == 1 and kind == SO_TIMESTAMPING:
@@ -84,7 +90,6 @@ class TxStamps:
             return
         token = self._tokens.pop(number, None)
         now = monotonic_ns()
-        if token is not None and on_transmitted is not None:
-            at = self._clock.to_monotonic(stamp, now)
-            if at is not None:
-                on_transmitted(token, now, at, None)
+        at = self._clock.to_monotonic(stamp, now)
+        if token is not None and at is not None:
+            self._reports.append((token, now, at))
