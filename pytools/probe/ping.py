@@ -218,8 +218,6 @@ class PingEngine:
         if self._stamped_at is not None:
             self._stamped_at[slot] = 0
         self._last_at = now
-        if (seq - self._acknowledged) & 0xFFFF > 0x7FFF:
-            self._acknowledged = seq + 1  # so long ago that it says nothing about what is under way
         options = self._options_at(now) if config.options.options else config.options
         errno = self._stack.send_echo(self._dst, config.ident, slot, payload, now, options, seq)
         if errno == ENOBUFS:
@@ -276,8 +274,8 @@ class PingEngine:
             self._exit_at = now + self.config.linger_ns
 
     def _in_flight(self) -> int:
-        distance = (self.sent - self._acknowledged) & 0xFFFF
-        return distance if distance <= 0x7FFF else self.sent - self.received - self.errors
+        """Probes later than the last that came back: earlier ones are lost, or late."""
+        return self.sent - self._acknowledged
 
     def _size_of(self, seq: int) -> int:
         return self._sizes[(seq - 1) % len(self._sizes)]
@@ -352,12 +350,10 @@ class PingEngine:
 
     def _acknowledge(self, seq: int) -> None:
         """Note how many probes were under way, and that those up to `seq` no longer are."""
-        distance, before = (self.sent - seq) & 0xFFFF, self._acknowledged
-        if distance > 0x7FFF:
-            return
+        distance = self.sent - seq
         if distance >= self._pipe:
             self._pipe = distance + 1
-        if 0 < (seq - before) & 0xFFFF <= 0x7FFF or (self.sent - before) & 0xFFFF > 0x7FFF:
+        if seq > self._acknowledged:
             self._acknowledged = seq
 
     def _after_answer(self, now: Ns) -> None:

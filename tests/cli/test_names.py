@@ -67,6 +67,12 @@ def test_nothing_to_wait_for_returns_at_once() -> None:
     ReverseNames(lambda address: "").wait(3600)
 
 
+def test_an_answered_question_is_no_longer_waited_for() -> None:
+    names = ReverseNames(lambda address: "host.example")
+    assert settled(names, HOST) == "host.example"
+    names.wait(3600)
+
+
 def test_patience_ends(monkeypatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr("pytools.cli.names.PATIENCE_S", -1.0)

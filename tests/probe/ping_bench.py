@@ -15,6 +15,7 @@ from pytools.engine import RAW_IP, EngineEvent, Port, RxMeta
 from pytools.probe.ping import PingConfig, PingEngine
 from pytools.probe.sweep import SweepConfig, SweepEngine
 from pytools.probe.targets import TargetTable
+from pytools.stack.config import StackConfig
 from pytools.stack.routes import Route
 from pytools.stack.stack import Stack
 from pytools.units import NEVER, US, Ns
@@ -87,9 +88,9 @@ class Echo:
 Answers = Callable[[Echo], list[tuple[Ns, bytes]]]
 
 
-def a_stack(mtu: int = 1500) -> Stack:
+def a_stack(mtu: int = 1500, **settings: Any) -> Stack:
     """One host with an address of each family, on a port of bare IP packets."""
-    stack = Stack(Random(1))
+    stack = Stack(Random(1), StackConfig(**settings))
     stack.add_port(Port(0, "sim0", RAW_IP, mtu))
     stack.add_address(0, OURS4, 24)
     stack.add_address(0, OURS6, 64)
@@ -170,7 +171,9 @@ def pinging(dst: str, mtu: int = 1500, **settings: Any) -> Bench:
     return Bench(PingEngine(a_stack(mtu), parse_ip(dst), config, dst))
 
 
-def sweeping(*targets: str, mtu: int = 1500, seed: int = 1, **settings: Any) -> Bench:
+def sweeping(*targets: str, mtu: int = 1500, seed: int = 1, queue: int = 4096, **settings: Any) -> Bench:
     """A bench with a SweepEngine for several."""
     table = TargetTable([parse_ip(target) for target in targets])
-    return Bench(SweepEngine(a_stack(mtu), table, SweepConfig(ident=IDENT, **settings), Random(seed)))
+    return Bench(
+        SweepEngine(a_stack(mtu, transmit_limit=queue), table, SweepConfig(ident=IDENT, **settings), Random(seed))
+    )

@@ -2,6 +2,7 @@
 
 import errno
 import struct
+from itertools import pairwise
 
 import pytest
 
@@ -28,11 +29,11 @@ def times(bench: Bench) -> list[Ns]:
 
 
 def test_probes_carry_the_identifier_the_time_and_the_pattern() -> None:
-    bench = pinging(PEER, count=2, epoch_ns=1_700_000_000 * SECOND).answers(after(MS)).run()
+    bench = pinging(PEER, count=2, epoch_ns=1_700_000_000 * SECOND + 250 * MS).answers(after(MS)).run()
     first, second = bench.echoes
     assert (first.ident, first.seq, second.seq) == (IDENT, 1, 2)
-    assert first.payload == struct.pack("=qq", 1_700_000_000, 0) + bytes(range(16, 56))
-    assert struct.unpack("=qq", second.payload[:16]) == (1_700_000_001, 0)
+    assert first.payload == struct.pack("=qq", 1_700_000_000, 250_000) + bytes(range(16, 56))
+    assert struct.unpack("=qq", second.payload[:16]) == (1_700_000_001, 250_000)
     assert (first.ttl, first.tos, first.dont_fragment) == (64, 0, True)
 
 
@@ -322,6 +323,14 @@ def test_sequence_numbers_go_on_beyond_16_bits() -> None:
     bench = pinging(PEER, count=65_540, interval_ns=0, flood=True, tell=False).answers(after(10 * US)).run()
     assert (bench.engine.sent, bench.engine.received, bench.engine.duplicates) == (65_540, 65_540, 0)
     assert [echo.seq for echo in bench.echoes[-6:]] == [65_535, 0, 1, 2, 3, 4]
+
+
+def test_more_probes_under_way_than_there_are_numbers_are_still_too_many() -> None:
+    settings = {"interval_ns": 0, "flood": True, "preload": 65_536, "tell": False, "linger_ns": SECOND}
+    bench = pinging(PEER, count=65_540, **settings).run()
+    assert bench.echoes[65_535].at < SECOND
+    late = [echo.at for echo in bench.echoes[65_536:]]
+    assert [later - earlier for earlier, later in pairwise(late)] == [10 * MS] * 3
 
 
 def test_nothing_is_told_when_nobody_listens() -> None:

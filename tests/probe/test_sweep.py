@@ -261,10 +261,20 @@ def test_percentiles_of_each_target_are_kept_when_asked_for() -> None:
 
 def test_a_full_queue_delays_probes_and_loses_none() -> None:
     targets = [f"10.0.{high}.{low}" for high in range(1, 25) for low in range(1, 251)]
-    bench = sweeping(*targets, count=1, gap_ns=0, tell=False).answers(after(MS)).run()
+    bench = sweeping(*targets, count=1, gap_ns=0, tell=False, queue=10).answers(after(MS)).run()
     assert (bench.engine.summary().sent, bench.engine.summary().received) == (6000, 6000)
+    assert set(bench.engine.table.sent) == {1}
 
 
 def test_interim_figures_are_due_every_so_often() -> None:
     bench = sweeping(A, B, report_every_ns=2 * SECOND).answers(after(MS)).run(until=7 * SECOND)
     assert [event.now // SECOND for event in bench.of(events.ReportDue)] == [2, 4, 6]
+
+
+def test_an_answer_to_a_probe_of_long_ago_counts_as_a_duplicate() -> None:
+    table = TargetTable([parse_ip(A)])
+    for _ in range(65):
+        table.begin(0, 0)
+    assert table.answer(0, 1, MS) == events.DUPLICATE
+    assert table.answer(0, 2, MS) == 0
+    assert (table.received(0), table.summary(0).duplicates) == (1, 1)
