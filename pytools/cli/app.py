@@ -12,9 +12,9 @@ from pytools.errors import EXIT_COULD_NOT_ASK, EXIT_YES, PytoolsError
 
 COMMANDS = {
     "ping": ("pytools.cli.ping", "Send ICMP echo requests and show the replies."),
-    "arping": ("pytools.cli.arping", "Ask who has an address, by ARP or for IPv6 by neighbour solicitation."),
-    "host": ("pytools.cli.host", "Keep a host of our own stack on a link: it answers ARP, ND and echo."),
-    "drill": ("pytools.cli.drill", "Run packetdrill scripts on our stack in virtual time, or on the kernel."),
+    "arping": ("pytools.cli.arping", "Ask who has an address, by ARP or neighbour solicitation."),
+    "host": ("pytools.cli.host", "Keep a host of our own stack on a link."),
+    "drill": ("pytools.cli.drill", "Run packetdrill scripts on our stack or the kernel's."),
 }
 """Name -> (module with `app`, one line of help)."""
 
