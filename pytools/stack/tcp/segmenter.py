@@ -72,6 +72,9 @@ class Segmenter:
         """DSACK first (RFC 2883 4), then what is held out of order (RFC 2018 4)."""
         receiver = self._receiver
         blocks = receiver.assembler.blocks()
+        fin_seq = receiver.fin_seq
+        if blocks and fin_seq >= blocks[0][0]:  # an early FIN is held too, and has a number (RFC 9293 3.4)
+            blocks = [(start, end + (end == fin_seq)) for start, end in blocks]
         if receiver.dsack is not None and self.config.dsack:
             around = receiver.assembler.covering(*receiver.dsack)
             if around is not None:
