@@ -165,17 +165,19 @@ class Run:
         output.attach(driver)
         for fileno in watch.filenos() if watch is not None else ():
             driver.watch(fileno, lambda: self._on_host_changes(watch.poll(), driver), passive=True)
+        why = ""
         try:
             why = driver.run(lambda: engine.done)
         except LinkError as error:
             self._went_wrong = error
-            why = ""
         finally:
             if watch is not None:
                 watch.close()
         engine.finish(path.waiter.now(), "idle" if why == IDLE else "error" if self._went_wrong else INTERRUPTED)
-        if self._went_wrong is None:
+        try:
             driver.flush()
+        except LinkError as error:
+            self._went_wrong = self._went_wrong or error
         if why == IDLE:
             output.note("nothing can ever happen here: nobody sends, and no end was given (-c, -w)")
         return str(engine.reason)
