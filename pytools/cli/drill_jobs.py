@@ -27,6 +27,7 @@ class Child:
             with suppress(BaseException):
                 os.close(self.reader)
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # write() on a closed socket says EPIPE
                 _write(writer, pickle.dumps(task()))
                 status = 0
             os._exit(status)

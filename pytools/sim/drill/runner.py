@@ -454,11 +454,14 @@ def split(sent: Sent, length: int) -> tuple[Sent, Sent]:
 
 
 def join(first: Sent, second: Sent) -> Sent | None:
-    """Two segments that follow each other at one instant as one super-segment, or None."""
+    """Two segments that follow each other at one instant as one super-segment, or None.
+
+    Linux sets PSH on every super-segment, so that it does not separate them.
+    """
     left, right = Outgoing(first.packet), Outgoing(second.packet)
-    if left.header is None or right.header is None or first.at != second.at or not right.length:
+    if left.header is None or right.header is None or second.at - first.at > MS or not right.length:
         return None
-    if left.header.flags & (tcp.PSH | tcp.FIN) or (left.header.seq + left.length) & 0xFFFFFFFF != right.header.seq:
+    if left.header.flags & tcp.FIN or (left.header.seq + left.length) & 0xFFFFFFFF != right.header.seq:
         return None
     header_at = len(first.packet) - left.length - left.header.header_length
     whole = bytearray(first.packet + right.payload)

@@ -224,8 +224,9 @@ class Reader:
         segment = TcpStep()
         flags = self._match(_FLAGS)
         if flags is None:
+            at = self._at
             found = self._match(_WORD)
-            self._fail(f"unknown packet {found.group()!r}" if found else "expected TCP flags, udp or icmp")
+            self._fail(f"unknown packet {found.group()!r}" if found else "expected TCP flags, udp or icmp", at)
         segment.flags = flags.group()
         self._range(segment)
         while True:
