@@ -388,6 +388,10 @@ class Socket:
         """The peer's address."""
         return addresses.format_endpoint(self.family, self._now(lambda now: self._stream.peer()))
 
+    def now(self) -> Ns:
+        """The clock that this socket lives by, in nanoseconds."""
+        return self._pump.now()
+
     def info(self) -> TcpInfo:
         """TCP_INFO with names and nanoseconds."""
         return self._now(self._info)

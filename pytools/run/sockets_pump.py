@@ -236,8 +236,18 @@ class Pump:
         if self._threaded:
             self._wait_for_change(deadline)
         elif not self.turn(deadline):
-            raise OSError(EDEADLK, "nothing can ever happen in the simulated network, the call would wait for ever")
+            self._wait_for_threads()
         return True
+
+    def _wait_for_threads(self) -> None:
+        """Nothing can happen by itself; another thread of the program may still do something."""
+        if threading.active_count() == 1:
+            raise OSError(EDEADLK, "nothing can ever happen in the simulated network, the call would wait for ever")
+        self.lock.release()
+        try:
+            self.use_thread()
+        finally:
+            self.lock.acquire()
 
     def turn(self, until: Ns) -> bool:
         """One turn of the driver by the calling thread; False when nothing can ever happen."""
