@@ -188,7 +188,7 @@ class StreamSocket:
             connection.set_keepalive(True, now)
         connection.linger_ns = self.linger[1] * SECOND if self.linger[0] else None
         connection.user_timeout_ns = self.user_timeout_ms * MS
-        connection.urgent_inline = self.urgent_inline
+        connection.receiver.urgent_inline = self.urgent_inline
         connection.tx.sender.cork = self.cork
 
     def listen(self, backlog: int) -> None:
@@ -274,7 +274,7 @@ class StreamSocket:
 
     def _recv_urgent(self, connection: Connection) -> bytes:
         """MSG_OOB: the urgent octet. EINVAL when there is none, EAGAIN when it is announced only."""
-        octet = connection.read_urgent()
+        octet = connection.receiver.read_urgent()
         if octet is None:
             _fail(errno.EINVAL)
         if not octet:
@@ -283,7 +283,7 @@ class StreamSocket:
 
     def at_mark(self) -> bool:
         """SIOCATMARK: the next octet is the urgent one (or would be, had it not been taken out of line)."""
-        return self._connected().at_mark
+        return self._connected().receiver.at_mark
 
     def _reported(self, connection: Connection) -> bool:
         return self._pending_error == -1
@@ -352,7 +352,7 @@ class StreamSocket:
                 bits |= POLLOUT
         elif connection.state not in (st.SYN_SENT, st.SYN_RECEIVED):
             bits |= POLLOUT  # a write fails at once
-        if connection.urgent_ready:
+        if connection.receiver.urgent_ready:
             bits |= POLLPRI
         if connection.state is st.CLOSED:
             bits |= POLLIN | POLLOUT | POLLHUP | (POLLERR if connection.error and self._pending_error != -1 else 0)
@@ -454,7 +454,7 @@ class StreamSocket:
         elif name == SO_OOBINLINE:
             self.urgent_inline = bool(value)
             if connection is not None:
-                connection.urgent_inline = self.urgent_inline
+                connection.receiver.urgent_inline = self.urgent_inline
         elif name == SO_RCVBUF:
             self._set_receive_buffer(_between(value, 0, 0x7FFFFFFF))
         elif name == SO_SNDBUF:

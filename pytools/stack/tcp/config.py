@@ -70,7 +70,7 @@ class TcpConfig:
         self.rto_max_ns: Ns = 120 * SECOND
         """Linux; RFC 6298 2.5 says at least 60 s."""
         self.syn_retries = 6
-        """127 s in all (RFC 9293 MUST-23 asks for 3 minutes: 7 retries give 255 s)."""
+        """After the linear ones; 131 s in all (RFC 9293 MUST-23 asks for 3 minutes: 7 retries give 195 s)."""
         self.syn_linear_timeouts = 4
         """SYN timeouts before the back-off starts (Linux tcp_syn_linear_timeouts; RFC 6298: 0)."""
         self.syn_ack_retries = 5

@@ -18,20 +18,19 @@ from pytools.stack.tcp.receiver import MAX_WINDOW, Receiver
 from pytools.stack.tcp.scoreboard import SentSegment
 from pytools.stack.tcp.segmenter import Segmenter
 from pytools.stack.tcp.snapshot import snapshot
+from pytools.stack.tcp.timers import expire
 from pytools.stack.tcp.timestamps import Timestamps
 from pytools.stack.tcp.transmission import Transmission
-from pytools.stack.tcp.urgent import EXPECTED, PRESENT, READ, Urgent
+from pytools.stack.tcp.urgent import Urgent
 from pytools.trace.cause import By, Cause
 from pytools.trace.drop import DropReason
 from pytools.trace.hub import Trace
 from pytools.trace.tcp_events import (
     ChallengeSent,
     ConnectionEnded,
-    RtoExpired,
     SegmentRetransmitted,
     SegmentSent,
     StateChanged,
-    TcpTimerFired,
     WindowChanged,
 )
 from pytools.units import NEVER, SECOND, Ns
@@ -47,18 +46,13 @@ ENDED: Final = 16
 URGENT_DATA: Final = 32
 SOFT_ERROR: Final = 64
 
-BLACK_HOLE_MSS: Final = 1024
-"""What nearly every path takes (Linux tcp_base_mss)."""
-LINGER_PROBES: Final = 4
-"""Probes beyond `linger_retries` of a window that a peer keeps shut to a closed socket."""
-
 
 class Connection:
     """From the first SYN to the last ACK. Non-blocking; the owner polls `poll_segment`, `news` and `next_deadline`."""
 
     __slots__ = (
         "_challenged_at",
-        "_keepalive",
+        "keepalives",
         "_reset_due",
         "_syn_due",
         "agreement",
@@ -87,7 +81,6 @@ class Connection:
         "transmission",
         "tx",
         "told",
-        "urgent_inline",
         "user_timeout_ns",
         "owner",
         "key",
@@ -124,13 +117,11 @@ class Connection:
         self.orphan = False
         self.shut_read = False
         self.linger_ns: Ns | None = None
-        self._keepalive = Keepalive()
+        self.keepalives = Keepalive()
         self.user_timeout_ns: Ns = 0
         self.close_at: Ns = NEVER
         self.opened_at: Ns = 0
         self.segments_in = 0
-        self.urgent_inline = False
-        """SO_OOBINLINE: urgent data stays in the stream, as RFC 6093 wants it."""
         self.told: Any = None
         """The event that still waits for the application; more news go into it."""
         self.drop_reason = ""
@@ -151,12 +142,12 @@ class Connection:
         if (emit := self.trace.state) is not None:
             emit(StateChanged(now, self.id, old, self.state, event))
 
-    def _end(self, event: str, error: int, now: Ns) -> None:
+    def end(self, event: str, error: int, now: Ns) -> None:
         """To CLOSED; nothing more is sent but a reset that is due."""
         if self.state is not st.CLOSED:
             self._go(event, now)
         self.error = self.error or error
-        self.close_at = self._keepalive.at = self.tx.rto_at = self.tx.persist_at = NEVER
+        self.close_at = self.keepalives.at = self.tx.rto_at = self.tx.persist_at = NEVER
         self.receiver.ack_due_at, self.receiver.ack_now = NEVER, False
         self._syn_due = False
         self.news |= ENDED | READABLE | WRITABLE
@@ -207,56 +198,12 @@ class Connection:
     def read(self, size: int, now: Ns) -> bytes:
         """Up to `size` octets that are readable now; b"" for none (see `at_end`)."""
         receiver = self.receiver
-        if receiver.urgent is not None:
-            size = self._up_to_mark(receiver.urgent, size)
         data = receiver.read(size)
         if data and self.state in st.CAN_RECEIVE:
             receiver.tune(now, self.tx.rtt.srtt_ns)
             if receiver.window_update_due():
                 receiver.ack_now = True
         return data
-
-    # Urgent data, the reading side.
-
-    def _up_to_mark(self, urgent: Urgent, size: int) -> int:
-        """A read stops at the mark; the octet there is taken out of the stream unless it is to stay in line."""
-        receiver = self.receiver
-        ahead = urgent.mark - receiver.read_seq
-        if ahead < 0:
-            return size
-        if ahead > 0:
-            return min(size, ahead)
-        if not self.urgent_inline and receiver.queued:
-            receiver.read(1)
-        return size
-
-    def read_urgent(self) -> bytes | None:
-        """MSG_OOB: the urgent octet; b"" if it is still on its way, None if there is none (or it was read)."""
-        urgent = self.receiver.urgent
-        if urgent is None or self.urgent_inline or urgent.state == READ:
-            return None
-        if urgent.state == EXPECTED:
-            return b""
-        urgent.state = READ
-        return urgent.octet
-
-    @property
-    def at_mark(self) -> bool:
-        """SIOCATMARK: the next octet to read is the urgent one."""
-        urgent = self.receiver.urgent
-        return urgent is not None and urgent.mark == self.receiver.read_seq
-
-    @property
-    def urgent_left(self) -> int:
-        """Octets up to the end of the urgent data (MUST-33)."""
-        urgent = self.receiver.urgent
-        return max(0, urgent.pointer - self.receiver.read_seq) if urgent is not None else 0
-
-    @property
-    def urgent_ready(self) -> bool:
-        """POLLPRI: an urgent octet can be read, or is announced."""
-        urgent = self.receiver.urgent
-        return urgent is not None and (urgent.state == PRESENT or (urgent.state == EXPECTED and self.urgent_left > 0))
 
     @property
     def at_end(self) -> bool:
@@ -275,7 +222,7 @@ class Connection:
         if self.state is st.TIME_WAIT or self.state is st.CLOSED:
             return
         if self.state is st.SYN_SENT:
-            self._end(st.CLOSE, 0, now)
+            self.end(st.CLOSE, 0, now)
         elif self.receiver.queued or self.linger_ns == 0:
             self.abort(now)
         else:
@@ -290,18 +237,18 @@ class Connection:
         if self.state is st.TIME_WAIT:
             self._reset_due = None  # all was said; the state protects others and is not cut short
         elif self.state is not st.CLOSED:
-            self._end(st.ABORT if self.state is not st.SYN_SENT else st.CLOSE, error, now)
+            self.end(st.ABORT if self.state is not st.SYN_SENT else st.CLOSE, error, now)
 
     @property
     def keepalive(self) -> bool:
         """SO_KEEPALIVE."""
-        return self._keepalive.on
+        return self.keepalives.on
 
     def set_keepalive(self, on: bool, now: Ns) -> None:
         """SO_KEEPALIVE (RFC 9293 3.8.4); off by default."""
-        self._keepalive.on = on
-        self._keepalive.probes = 0
-        self._keepalive.at = now + self.config.keepalive_idle_ns if on and self.state in st.SYNCHRONIZED else NEVER
+        self.keepalives.on = on
+        self.keepalives.probes = 0
+        self.keepalives.at = now + self.config.keepalive_idle_ns if on and self.state in st.SYNCHRONIZED else NEVER
 
     def set_config(self, config: TcpConfig) -> None:
         """Settings of its own, where it shared a listener's so far."""
@@ -330,7 +277,7 @@ class Connection:
         if not segment.flags & ACK:
             self.drop_reason = DropReason.TCP_FLAGS
             return
-        self._keepalive.heard(now, self.config.keepalive_idle_ns)
+        self.keepalives.heard(now, self.config.keepalive_idle_ns)
         if self._ack(segment, options, seq, payload, now):
             self._urgent(segment, seq)
             self._text(segment, seq, payload, now)
@@ -347,7 +294,7 @@ class Connection:
             return
         if segment.flags & RST:
             if segment.flags & ACK:
-                self._end(st.RCV_RST, errno.ECONNREFUSED, now)
+                self.end(st.RCV_RST, errno.ECONNREFUSED, now)
             else:
                 self.drop_reason = DropReason.TCP_RESET
             return
@@ -393,7 +340,7 @@ class Connection:
         self.tx.rtt.on_syn_timed_out(3 * SECOND if syn_retransmitted else 0)
         self.tx.retransmits = 0
         self.news |= CONNECTED | WRITABLE
-        self._keepalive.heard(now, self.config.keepalive_idle_ns)
+        self.keepalives.heard(now, self.config.keepalive_idle_ns)
 
     def _sequence(self, segment: TcpHeader, options: TcpOptions, seq: int, end: int, now: Ns) -> bool:
         """First: PAWS (RFC 7323 5.3), then the sequence number."""
@@ -447,9 +394,9 @@ class Connection:
             self._challenge("RST inside the window", seq, seq, segment, now)
             return False
         if self.state is st.SYN_RECEIVED and not self.passive:
-            self._end(st.RCV_RST, errno.ECONNREFUSED, now)
+            self.end(st.RCV_RST, errno.ECONNREFUSED, now)
         else:
-            self._end(st.RCV_RST, errno.EPIPE if self.state is st.CLOSE_WAIT else errno.ECONNRESET, now)
+            self.end(st.RCV_RST, errno.EPIPE if self.state is st.CLOSE_WAIT else errno.ECONNRESET, now)
         return False
 
     def _syn(self, segment: TcpHeader, options: TcpOptions, seq: int, now: Ns) -> bool:
@@ -550,7 +497,7 @@ class Connection:
             elif self.state is st.FIN_WAIT_2 and self.orphan:
                 self.close_at = now + self.config.fin_wait_2_ns
             elif self.state is st.CLOSED:
-                self._end(st.ACK_OF_FIN, 0, now)
+                self.end(st.ACK_OF_FIN, 0, now)
                 return False
         return True
 
@@ -575,8 +522,8 @@ class Connection:
             return
         gone = self.orphan or (self.shut_read and self.state is not st.ESTABLISHED)
         if gone and seq + len(payload) > receiver.rcv_nxt:
-            self._reset_due = (self.tx.sender.snd_nxt, receiver.rcv_nxt, RST | ACK)
-            self._end(st.ABORT, errno.ECONNRESET, now)  # nobody will read it (RFC 9293 3.6.1, SHLD-3)
+            self._reset_due = (self.tx.sender.snd_nxt, 0, RST)  # as if there were no connection any more (3.10.7.1)
+            self.end(st.ABORT, errno.ECONNRESET, now)  # nobody will read it (RFC 9293 3.6.1, SHLD-3)
             return
         edge = max(receiver.edge, receiver.rcv_nxt)
         if seq + len(payload) > edge:
@@ -613,7 +560,7 @@ class Connection:
             self._enter_time_wait(now)
 
     def _enter_time_wait(self, now: Ns) -> None:
-        self.tx.rto_at = self.tx.persist_at = self._keepalive.at = NEVER
+        self.tx.rto_at = self.tx.persist_at = self.keepalives.at = NEVER
         self.close_at = now + self.config.time_wait_ns
 
     # Errors from the network.
@@ -626,7 +573,7 @@ class Connection:
             self.drop_reason = DropReason.TCP_INVALID_SEQUENCE
             return
         if self.state in (st.SYN_SENT, st.SYN_RECEIVED) and not self.passive and (hard or self.config.syn_fails_soft):
-            self._end(st.REFUSED if self.state is st.SYN_SENT else st.ABORT, error, now)
+            self.end(st.REFUSED if self.state is st.SYN_SENT else st.ABORT, error, now)
         else:
             self.soft_error = error
             self.news |= SOFT_ERROR
@@ -647,111 +594,15 @@ class Connection:
     def next_deadline(self) -> Ns:
         """When `on_deadline` is due, or NEVER."""
         tx = self.tx
-        return min(tx.rto_at, tx.persist_at, self.receiver.ack_due_at, self._keepalive.at, self.close_at)
+        return min(tx.rto_at, tx.persist_at, self.receiver.ack_due_at, self.keepalives.at, self.close_at)
 
     def on_deadline(self, now: Ns) -> None:
         """Let every timer that is due fire."""
-        if now >= self.receiver.ack_due_at:
-            self.receiver.ack_due_at = NEVER
-            self.receiver.ack_now = True
-            self._fired("delayed-ack", 1, now)
-        if now >= self.tx.rto_at:
-            self._on_rto(now)
-        if now >= self.tx.persist_at:
-            self._on_persist(now)
-        if now >= self._keepalive.at:
-            self._on_keepalive(now)
-        if now >= self.close_at:
-            self.close_at = NEVER
-            self._fired("time-wait" if self.state is st.TIME_WAIT else "fin-wait-2", 1, now)
-            self._end(st.TIMED_OUT, 0, now)
+        expire(self, now)
 
-    def _fired(self, timer: str, count: int, now: Ns) -> None:
-        if (emit := self.trace.timer) is not None:
-            emit(TcpTimerFired(now, self.id, timer, count))
-
-    def _retry_limit(self) -> int:
-        if self.state is st.SYN_SENT:
-            return self.config.syn_retries
-        if self.state is st.SYN_RECEIVED:
-            return self.config.syn_ack_retries
-        return self.config.linger_retries if self.orphan else self.config.retries2
-
-    def _on_rto(self, now: Ns) -> None:
-        """RFC 6298 5.4, RFC 9293 3.8.3: R1 tells the application, R2 or the user timeout gives up."""
-        tx = self.tx
-        if not tx.board:
-            tx.rto_at = NEVER
-            return
-        head = tx.board.segments[0]
-        timed_out = bool(self.user_timeout_ns) and now - head.first_at >= self.user_timeout_ns
-        if timed_out or (tx.retransmits >= self._retry_limit() and not self._window_shrank(now)):
-            self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
-            return
-        tx.on_rto(now)
-        if self.state is st.SYN_SENT and tx.retransmits <= self.config.syn_linear_timeouts:
-            tx.rtt.backoff_count = 0
-            tx.rto_at = now + tx.rtt.rto_ns
-        if self.user_timeout_ns:
-            tx.rto_at = min(tx.rto_at, max(now, head.first_at + self.user_timeout_ns))
-        if tx.retransmits >= self.config.retries1:
-            self._on_trouble()
-        if (emit := self.trace.timer) is not None:
-            emit(RtoExpired(now, self.id, tx.retransmits, tx.rtt.rto_ns, tx.cc.cwnd, tx.cc.ssthresh))
-
-    def _window_shrank(self, now: Ns) -> bool:
-        """The peer lives but has shut its window over what is in flight: no reason to give up (SHLD-17)."""
-        heard = self.state in st.SYNCHRONIZED and now - self._keepalive.heard_at <= self.config.rto_max_ns
-        return heard and self.tx.sender.snd_wnd == 0
-
-    def _on_trouble(self) -> None:
-        """R1 (RFC 9293 3.8.3): tell the application, look for another route; perhaps long segments are swallowed."""
-        tx = self.tx
-        if tx.retransmits == self.config.retries1:
-            self.news |= SOFT_ERROR
-            if self.flow is not None:
-                self.flow.doubt()
-        suspect = self.config.black_hole_retries
-        if suspect and tx.retransmits >= suspect and self.state in st.SYNCHRONIZED:
-            floor = self.agreement.default_mss
-            if tx.board.segments[0].length > floor:
-                # RFC 4821 7.7, RFC 8899 4.3: first to what nearly every path takes, then to the least.
-                self.on_path_mtu(max(floor, BLACK_HOLE_MSS) if self.path_mss > BLACK_HOLE_MSS else floor)
-
-    def _on_persist(self, now: Ns) -> None:
-        """A closed window is probed for ever while the peer answers (MUST-37), if an application still waits."""
-        tx = self.tx
-        limit = self.config.linger_retries if self.orphan else self.config.retries2
-        given_up = tx.probes_out >= limit
-        if self.orphan:
-            given_up = given_up or tx.persist_backoff >= limit + LINGER_PROBES
-        if self.user_timeout_ns and tx.persist_since != NEVER:
-            given_up = given_up or now - tx.persist_since >= self.user_timeout_ns
-        if given_up:
-            self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
-            return
-        tx.on_persist(now)
-        if self.user_timeout_ns and tx.persist_since != NEVER:
-            tx.persist_at = min(tx.persist_at, max(now + 1, tx.persist_since + self.user_timeout_ns))
-        self._fired("persist", tx.persist_backoff, now)
-
-    def _on_keepalive(self, now: Ns) -> None:
-        """RFC 9293 3.8.4: a probe without data; the connection ends when several stay unanswered."""
-        alive = self._keepalive
-        alive.at = NEVER
-        if self.state not in st.SYNCHRONIZED or self.state is st.TIME_WAIT:
-            return
-        if self.tx.board or self.tx.sender.unsent:
-            alive.at = now + self.config.keepalive_idle_ns
-            return
-        if alive.gives_up(self.config.keepalive_count, self.user_timeout_ns, now):
-            self._reset_due = (self.tx.sender.snd_nxt, self.receiver.rcv_nxt, RST | ACK)
-            self._end(st.TIMED_OUT, self.soft_error or errno.ETIMEDOUT, now)
-            return
-        alive.probes += 1
-        self.tx.probe_due = True
-        alive.at = now + self.config.keepalive_interval_ns
-        self._fired("keepalive", alive.probes, now)
+    def is_idle(self) -> bool:
+        """Nothing in flight and nothing queued."""
+        return not self.tx.board and not self.tx.sender.unsent
 
     # What leaves.
 

@@ -3,7 +3,7 @@
 from collections import deque
 
 from pytools.stack.tcp.assembler import Assembler
-from pytools.stack.tcp.urgent import Urgent
+from pytools.stack.tcp.urgent import EXPECTED, PRESENT, READ, Urgent
 from pytools.units import NEVER, Ns
 
 MAX_WINDOW = 65535
@@ -43,6 +43,7 @@ class Receiver:
         "scale",
         "threshold",
         "urgent",
+        "urgent_inline",
         "wup",
     )
 
@@ -72,6 +73,8 @@ class Receiver:
         self.read_count = 0
         """Octets handed to the application in all."""
         self.urgent: Urgent | None = None
+        self.urgent_inline = False
+        """SO_OOBINLINE: urgent data stays in the stream, as RFC 6093 wants it."""
         self.quick_acks = quick_acks
         """Segments that are still acknowledged at once."""
         self.answering = False
@@ -219,6 +222,10 @@ class Receiver:
         queue = self.queue
         if not queue or size <= 0:
             return b""
+        if self.urgent is not None:
+            size = self._up_to_mark(self.urgent, size)
+            if not queue:
+                return b""
         head, chunk = self._head, queue[0]
         if len(chunk) - head > size:
             taken = chunk[head : head + size]
@@ -258,6 +265,55 @@ class Receiver:
             else:
                 self._head = head + len(part)
         return b"".join(parts)
+
+    # Urgent data (RFC 9293 3.8.5, RFC 6093).
+
+    def _up_to_mark(self, urgent: Urgent, size: int) -> int:
+        """A read stops at the mark; the octet there is taken out of the stream unless it is to stay in line."""
+        ahead = urgent.mark - self.read_seq
+        if ahead < 0:
+            return size
+        if ahead > 0:
+            return min(size, ahead)
+        if not self.urgent_inline and self.queued:
+            self._skip()
+        return size
+
+    def read_urgent(self) -> bytes | None:
+        """MSG_OOB: the urgent octet; b"" if it is still on its way, None if there is none (or it was read)."""
+        urgent = self.urgent
+        if urgent is None or self.urgent_inline or urgent.state == READ:
+            return None
+        if urgent.state == EXPECTED:
+            return b""
+        urgent.state = READ
+        return urgent.octet
+
+    @property
+    def at_mark(self) -> bool:
+        """SIOCATMARK: the next octet to read is the urgent one."""
+        urgent = self.urgent
+        return urgent is not None and urgent.mark == self.read_seq
+
+    @property
+    def urgent_left(self) -> int:
+        """Octets up to the end of the urgent data (MUST-33)."""
+        urgent = self.urgent
+        return max(0, urgent.pointer - self.read_seq) if urgent is not None else 0
+
+    @property
+    def urgent_ready(self) -> bool:
+        """POLLPRI: an urgent octet can be read, or is announced."""
+        urgent = self.urgent
+        return urgent is not None and (urgent.state == PRESENT or (urgent.state == EXPECTED and self.urgent_left > 0))
+
+    def _skip(self) -> None:
+        """The octet at the mark leaves the stream."""
+        urgent, self.urgent = self.urgent, None
+        seq, octet = self.read_seq, self.read(1)
+        self.urgent = urgent
+        if urgent is not None:
+            urgent.on_text(seq, memoryview(octet))  # the pointer may have come after the octet
 
     def _measure(self, now: Ns) -> None:
         """The receiver's round trip: a window's worth of text needs about one."""

@@ -3,6 +3,7 @@
 Windows are counted in segments of the effective MSS, as Linux counts them; RFC 5681's octets are `cwnd * smss`.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from pytools.units import Ns
@@ -30,9 +31,15 @@ class CongestionControl(Protocol):
 
 def make(name: str, initial_cwnd: int) -> CongestionControl:
     """A congestion control by its name; KeyError for an unknown one."""
-    from pytools.stack.tcp.congestion.reno import Reno
+    made = _MAKERS.get(name)
+    if made is None:
+        from pytools.stack.tcp.congestion.reno import Reno
 
-    return {"reno": Reno}[name](initial_cwnd)
+        _MAKERS["reno"] = Reno
+        made = _MAKERS[name]
+    return made(initial_cwnd)
 
 
 NAMES: Final = ("reno",)
+_MAKERS: dict[str, Callable[[int], CongestionControl]] = {}
+"""Filled when first needed: most commands use one of them or none."""
