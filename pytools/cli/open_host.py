@@ -74,6 +74,7 @@ class HostPath(Path):
         """Our addresses by port: what the links must let through."""
         self._unbound: dict[str, PacketLink] = {}
         """Sockets of all interfaces, where targets are still to come."""
+        self._heard: Sequence[tuple[int, int]] = ()
 
     def endpoint(self, address: bytes, zone: str = "") -> Endpoint:
         """See `Path.endpoint`."""
@@ -215,9 +216,18 @@ class HostPath(Path):
         prefix_len = found[0].prefix_len if found else len(source) * 8
         self.stack.add_address(port.index, source, prefix_len, self.waiter.now(), shared=True)
         for link in self.links:
-            attach = getattr(link, "attach", None)
-            if attach is not None and any(one.index == port.index for one in link.ports):
-                attach(self._interest([a for one in link.ports for a in self._own.get(one.index, ())]))
+            if any(one.index == port.index for one in link.ports):
+                self._attach(link)
+
+    def _attach(self, link: Any) -> None:
+        if (attach := getattr(link, "attach", None)) is not None:
+            attach(self._interest([a for one in link.ports for a in self._own.get(one.index, ())]))
+
+    def hear(self, ports: Sequence[tuple[int, int]]) -> None:
+        """Let through what comes for these (IP protocol, local port) pairs. Needs no privilege."""
+        self._heard = tuple(ports)
+        for link in self.links:
+            self._attach(link)
 
     def _interest(self, addresses: Sequence[bytes]) -> bpf.Interest:
         """What wakes us: answers to our ARP and ND requests, echo replies to our identifier, ICMP errors."""
@@ -231,6 +241,7 @@ class HostPath(Path):
             neighbor_discovery=True,
             echo_idents=(self.ident,),
             icmp_errors=True,
+            ports=self._heard,
         )
 
     # --- many targets -------------------------------------------------------------------------------------------------
