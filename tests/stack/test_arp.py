@@ -283,6 +283,9 @@ def test_an_entry_unused_for_long_is_asked_for_afresh(host):
     t.advance(120)
     t.ping("10.0.0.2", seq=2)
     t.expects("ARP who-has 10.0.0.2 tell 10.0.0.10 (bcast)")
+    t.advance(3)
+    t.expects(*["ARP who-has 10.0.0.2 tell 10.0.0.10 (bcast)"] * 2)
+    assert t.errors() == [("10.0.0.10", 3, 1)]
 
 
 def test_a_shared_address_resolves_but_never_answers(host):
