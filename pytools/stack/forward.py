@@ -8,7 +8,7 @@ from pytools.stack.icmp_errors import IcmpErrors
 from pytools.stack.interfaces import Interface
 from pytools.stack.ip_output import IpOutput, Path, fragments4
 from pytools.stack.node import Node
-from pytools.stack.packet import LOCAL, UNICAST, IpOptions, Packet
+from pytools.stack.packet import LOCAL, UNICAST, Packet
 from pytools.stack.routes import BLACKHOLE, PROHIBIT, UNREACHABLE, RouteTable
 from pytools.trace.drop import DropReason
 from pytools.trace.events import Fragmented
@@ -59,8 +59,7 @@ class Forwarder:
             if refusal[1] >= 0:
                 self._errors.report(packet, refusal[1], refusal[2], now)
             return refusal[0]
-        options = IpOptions(broadcast=False)
-        path = self._output.path(packet.dst, now, options)
+        path = self._output.path(packet.dst, now)
         if isinstance(path, int) or path.kind not in (UNICAST, LOCAL):
             # A directed broadcast is not sent on (RFC 2644).
             return DropReason.IP_INADDRERRORS

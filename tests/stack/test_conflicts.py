@@ -133,6 +133,13 @@ def test_an_address_in_use_is_defended_once(host):
     assert (conflict.mac, conflict.given_up) == (parse_mac(OTHER), False)
 
 
+def test_who_claims_our_address_is_neither_answered_nor_entered(host):
+    t = in_use(host)
+    t.receives(arp_request("10.0.0.10", sender="10.0.0.10", mac=OTHER))
+    t.expects(ANNOUNCEMENT)
+    assert t.stack.neighbors(0) == []
+
+
 def test_a_second_conflict_within_ten_seconds_takes_it_away(host):
     t = in_use(host)
     t.receives(arp_reply("10.0.0.10", OTHER))

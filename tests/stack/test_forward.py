@@ -97,13 +97,13 @@ def test_without_a_way_the_source_is_told_why(host, kind, reason, four, six):
 
 def test_a_dead_host_is_told_after_three_questions(host):
     t = router(host)
-    t.receives(through4("10.1.0.99") / ICMP(id=1, seq=2))
+    t.receives(through4("10.1.0.99", tos=8) / ICMP(id=1, seq=2))
     t.receives(through6("fd01::99") / ICMPv6EchoRequest(id=1, seq=2))
     t.expects("ARP who-has 10.1.0.99 *", "NS who-has fd01::99 *", port=1)
     t.advance(3)
     t.expects(
         *["ARP who-has *", "NS who-has *"] * 2,
-        "UNREACH host (echo id 1 seq 2 to 10.1.0.99) * 10.0.0.1 > 10.0.0.2",
+        "UNREACH host (echo id 1 seq 2 to 10.1.0.99) len 36 ttl 64 tos 0xc8 10.0.0.1 > 10.0.0.2",
         "UNREACH address (echo id 1 seq 2 to fd01::99) * fd00::1 > fd00::2",
     )
     assert t.events() == []
@@ -121,6 +121,7 @@ def test_a_packet_too_large_is_cut(host):
     (whole,) = defragment(packets)
     assert bytes(IP(bytes(whole))[UDP].payload) == payload
     assert t.heard(Fragmented) == [(parse_ip("10.1.0.2"), 1432, 3, 600)]
+    assert not t.drops
 
 
 def test_a_fragment_is_cut_again(host):
