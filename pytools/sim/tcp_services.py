@@ -46,8 +46,8 @@ class TcpServices:
         if not isinstance(event, ConnectionNews):
             return
         now = self._network.now()
-        if event.listener is not None:
-            self._accept(*self._listeners[event.listener], now)
+        if (listening := self._listeners.get(event.listener)) is not None:
+            self._accept(*listening, now)
         elif (session := self._sessions.get(event.connection)) is not None:
             session.turn(now)
             if session.over:
