@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytools.cli.app import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUNS = re.findall(r"^    \$ \./run (.*)\n((?:(?:    .*)?\n)+?)(?=\n?\S)", README, re.MULTILINE)
@@ -37,6 +39,11 @@ def test_a_linked_page_exists(target):
 @pytest.mark.parametrize("room", re.findall(r"^      (\w+)/ ", README, re.MULTILINE))
 def test_a_room_of_the_map_exists(room):
     assert (ROOT / "pytools" / room / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_is_named(name):
+    assert f"| `{name}` |" in README
 
 
 def test_nobody_is_told_to_install_the_other_pytools():
