@@ -26,6 +26,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _INTEGER: Final = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)")
 _FLOAT: Final = re.compile(r"-?\d*\.\d+")
+_FACTOR: Final = re.compile(r"[ \t]*\*[ \t]*(0[xX][0-9a-fA-F]+|\d+)")
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _OPTION: Final = re.compile(
     r"(?:--([A-Za-z0-9_]+)|(-D)\s*)(?:=?((?<=[=\s])(?:[A-Za-z0-9_]+=)?(?:\"[^\"]*\"|`[^`]*`|[^\s/]\S*)))?"
@@ -406,10 +407,11 @@ class Reader:
             return Apply(word, self._arguments())
         return Symbol(word)
 
-    def _after_integer(self, value: int) -> Any:
-        """`2*3` and the like are written out in some scripts."""
-        while self._take("*"):
-            value *= self._integer("a number")
+    def _after_integer(self, value: int) -> int:
+        """`2*3` is written out in some scripts; a `*` on the next line is a time."""
+        while (factor := _FACTOR.match(self._text, self._at)) is not None:
+            self._at = factor.end()
+            value *= int(factor[1], 0)
         return value
 
     def _list(self, end: str) -> list[Any]:

@@ -131,6 +131,12 @@ def test_a_message_header():
     assert call.arguments[1]["msg_iov"] == [(ANY, 0)]
 
 
+def test_a_star_after_a_number_is_a_time_or_a_factor():
+    assert one("0 write(3, ..., 2*1000) = 2000").action.arguments[2] == 2000
+    first, second = parse("0 write(3, ..., 10) = 10\n* > P. 1:11(10) ack 1").events
+    assert (first.action.result, second.when.kind) == (10, "*")
+
+
 def test_an_errno_and_its_words():
     call = one("0 read(3, ..., 5) = -1 EAGAIN (Resource temporarily unavailable)").action
     assert (call.result, call.errno) == (-1, "EAGAIN")
