@@ -437,8 +437,9 @@ class Tcp:
     def _tell(self, connection: Connection, now: Ns) -> None:
         """What the application must learn becomes an engine event; an established child goes to its listener."""
         news, connection.news = connection.news, 0
-        listener = connection.owner
-        if isinstance(listener, Listener):
+        owner = connection.owner
+        listener = owner if isinstance(owner, Listener) else None
+        if listener is not None:
             if news & CONNECTED:
                 listener.pending.discard(connection.key)
                 listener.accept_queue.append(connection)
