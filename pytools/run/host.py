@@ -212,6 +212,11 @@ class SocketHost:
                 if any(found) or not self.pump.rest(deadline):
                     return found
 
+    def forget(self, stream: StreamSocket) -> None:
+        """Close a socket of the stack that no `Socket` stands for."""
+        with self.calls:
+            stream.close(self.pump.now())
+
     # -- time and the end ----------------------------------------------------------------------------------------------
 
     def now(self) -> Ns:
@@ -233,7 +238,7 @@ class SocketHost:
         """Wait until every peer has got what closed sockets had queued; False when the time is up before."""
         with self.calls:
             deadline = self.pump.deadline(timeout)
-            while self._undelivered():
+            while self.undelivered():
                 try:
                     if not self.pump.rest(deadline):
                         return False
@@ -241,7 +246,8 @@ class SocketHost:
                     return False  # nothing can ever happen
         return True
 
-    def _undelivered(self) -> bool:
+    def undelivered(self) -> bool:
+        """Whether a closed socket still has something to deliver."""
         return any(one.orphan and one.state in _BUSY for one in self.tcp.connections.values())
 
     def close(self, linger: float = LINGER) -> None:

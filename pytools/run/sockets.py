@@ -145,6 +145,14 @@ class Socket:
             child._timeout = None
         return child, addresses.format_endpoint(self.family, stream.connection.key[2:])
 
+    def accept_stream(self) -> StreamSocket:
+        """The next connection as the stack's own socket, or BlockingIOError at once."""
+        return self._now(self._stream.accept)
+
+    def listener(self) -> object:
+        """What `SocketHost.listeners` knows a listening socket by."""
+        return self._stream.listener
+
     def connect(self, address: Any) -> None:
         """Open a connection."""
         self._connect(address, "connect")

@@ -58,6 +58,11 @@ def _known(host: str) -> bytes | None:
         return None
 
 
+def is_address(host: str) -> bool:
+    """Whether it needs no look-up."""
+    return not host or _known(host) is not None
+
+
 def _resolve(family: int, host: str) -> bytes:
     if not host:
         return b""
