@@ -10,7 +10,7 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs/embedding.md").read_text()
 BLOCKS = re.findall(r"^```(python|text)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-SIM, SIM_PRINTS, SOCKETS, SOCKETS_PRINT, ASYNCIO, BY_HAND = (text for _, text in BLOCKS)
+SIM, SIM_PRINTS, SOCKETS, SOCKETS_PRINT, TCP, TCP_PRINTS, ASYNCIO, BY_HAND = (text for _, text in BLOCKS)
 
 
 def run(code: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -26,6 +26,11 @@ def test_the_examples_print_what_the_page_says(code: str, prints: str, capsys: p
     for name in ("left", "right"):
         if name in names:
             names[name].close()
+
+
+def test_tcp_goes_through_a_transport_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
+    run(TCP, run(SOCKETS.split("left, right =")[0]))
+    assert capsys.readouterr().out == TCP_PRINTS
 
 
 def test_the_first_example_needs_ten_lines() -> None:
