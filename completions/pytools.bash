@@ -12,7 +12,7 @@ _pytools() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        ping|arping|host|drill) command=${COMP_WORDS[i]}; break ;;
+        ping|arping|host|tcpserve|drill) command=${COMP_WORDS[i]}; break ;;
         esac
     done
     if [[ $cur == = ]]; then # --option=value is three words
@@ -28,7 +28,7 @@ _pytools() {
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W '--show-completion -V --version -h --help' -- "$cur"))
         else
-            COMPREPLY=($(compgen -W 'ping arping host drill' -- "$cur"))
+            COMPREPLY=($(compgen -W 'ping arping host tcpserve drill' -- "$cur"))
         fi
         ;;
     ping)
@@ -125,6 +125,38 @@ _pytools() {
         esac
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W '--acd --address -c --count --color --gateway -I --interface --json --mac --mtu --network --no-probe --pcap --pcp --plain -q --quiet --seed --services --trace-format -V --version -v --verbose --via --vlan -w --deadline -h --help' -- "$cur"))
+        else
+            _pytools_values "" "$cur"
+        fi
+        ;;
+    tcpserve)
+        case $prev in
+        --address) _pytools_values "" "$cur"; return ;;
+        --backlog) _pytools_values "" "$cur"; return ;;
+        --banner) _pytools_values "" "$cur"; return ;;
+        -c|--count) _pytools_values "" "$cur"; return ;;
+        --client) _pytools_values "" "$cur"; return ;;
+        --color) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        --exec) _pytools_values "" "$cur"; return ;;
+        --file) _pytools_values "file" "$cur"; return ;;
+        -I|--interface) _pytools_values "interface" "$cur"; return ;;
+        --idle) _pytools_values "" "$cur"; return ;;
+        --max-bytes) _pytools_values "" "$cur"; return ;;
+        --max-clients) _pytools_values "" "$cur"; return ;;
+        --mtu) _pytools_values "" "$cur"; return ;;
+        --network) _pytools_values "" "$cur"; return ;;
+        --pcap) _pytools_values "file" "$cur"; return ;;
+        --rate) _pytools_values "" "$cur"; return ;;
+        --read-rate) _pytools_values "" "$cur"; return ;;
+        -s|--listen) _pytools_values "" "$cur"; return ;;
+        --seed) _pytools_values "" "$cur"; return ;;
+        --source) _pytools_values "" "$cur"; return ;;
+        --trace-format) COMPREPLY=($(compgen -W 'text json' -- "$cur")); return ;;
+        --via) COMPREPLY=($(compgen -W 'auto packet tap lab sim' -- "$cur")); return ;;
+        -w|--deadline) _pytools_values "" "$cur"; return ;;
+        esac
+        if [[ $cur == -* ]]; then
+            COMPREPLY=($(compgen -W '-1 --one -4 --ipv4 -6 --ipv6 --address --backlog --banner -c --count --chargen --client --color --discard --echo --exec --file --http -I --interface --idle --json -k --keep --live --max-bytes --max-clients --mtu --network --no-read --pcap --plain -q --quiet --rate --read-rate -s --listen --seed --source --stdin --trace-format -V --version -v --verbose --via -w --deadline -h --help' -- "$cur"))
         else
             _pytools_values "" "$cur"
         fi

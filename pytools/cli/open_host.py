@@ -206,6 +206,15 @@ class HostPath(Path):
 
     # --- addresses ----------------------------------------------------------------------------------------------------
 
+    def add_own(self, port: Port, address: bytes, index: int) -> None:
+        """Take what comes to this address of the host on `port`, whose interface has number `index`."""
+        self._add_source(port, address, index)
+
+    def add_table(self, family: int) -> None:
+        """The kernel's routes of one family (4 or 6), as far as they lead to ports that are open."""
+        for entry in host.routes(family):
+            self._add_table_route(entry)
+
     def _add_source(self, port: Port, source: bytes, index: int) -> None:
         """Let the stack send from an address of the host, and let the link hear what comes to it."""
         own = self._own.setdefault(port.index, [])
@@ -265,8 +274,7 @@ class HostPath(Path):
             sources.add((route.oif, way, self._binding.source or route.source or bytes(len(address))))
         for oif, way, source in sources:
             self._add_source(self.port_for(way, self._interface(oif)), source, oif)
-        for entry in host.routes(family):
-            self._add_table_route(entry)
+        self.add_table(family)
 
     def _add_table_route(self, entry: TableRoute) -> None:
         """One line of the kernel's table for our stack, if it leads where we have a port, or nowhere."""

@@ -6,6 +6,7 @@ way.release(port)
 way.close()
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pytools.link.muzzle import MuzzledListener
 
 PROTOCOL: Final = 6
+RETIRED: Final = 64
+"""Ports of finished connections that are kept from the kernel."""
 
 
 class TcpWay:
@@ -28,8 +31,9 @@ class TcpWay:
         if config is not None:
             self.tcp.config = config
         self._held: dict[int, list[MuzzledListener]] = {}
-        if path.kind == "sim":
-            _open_services(path)
+        self._retired: deque[int] = deque()
+        self.peer_tcp: Tcp | None = _open_services(path) if path.kind == "sim" else None
+        """The handler of the simulated peer."""
 
     def is_shared(self, address: bytes, port_index: int) -> bool:
         """Whether `address` belongs to the host, so that its kernel has to be kept silent."""
@@ -54,6 +58,22 @@ class TcpWay:
         self._held.setdefault(listener.port, []).append(listener)
         self._listen()
         return listener.port
+
+    def claim_once(self, endpoint: Endpoint, port: int) -> None:
+        """Hold a fixed port, unless it is held already for the same address."""
+        if not any(listener.address == endpoint.source for listener in self._held.get(port, ())):
+            self.claim(endpoint, port)
+
+    def retire(self, port: int) -> None:
+        """A connection of this port is over: let go of it when RETIRED others have come after it.
+
+        Meanwhile the kernel does not reset what the peer may still send.
+        """
+        if port not in self._held:
+            return
+        self._retired.append(port)
+        if len(self._retired) > RETIRED:
+            self.release(self._retired.popleft())
 
     def release(self, port: int) -> None:
         """Let go of a port: from now on the kernel answers there again. Harmless for one that is not held."""
@@ -86,13 +106,14 @@ def _scope(address: bytes, interface: str) -> int:
     return found.index if found is not None else 0
 
 
-def _open_services(path: Path) -> None:
+def _open_services(path: Path) -> Tcp:
     """The simulated hosts get TCP only when somebody wants it: it costs time at the start."""
     from pytools.cli.open_sim import SimPath
     from pytools.sim.tcp_services import TcpServices
 
     assert isinstance(path, SimPath)
     topology = path.topology
-    for host in (topology.peer, topology.far, topology.small):
+    for host in (topology.far, topology.small):
         TcpServices(topology.network, host)
     TcpServices(topology.network, topology.router, ())
+    return TcpServices(topology.network, topology.peer).tcp

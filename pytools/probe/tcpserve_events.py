@@ -1,0 +1,64 @@
+"""What a TCP server tells: that it listens, who came, and how each connection ended."""
+
+from typing import TYPE_CHECKING
+
+from pytools.engine import EngineEvent
+from pytools.units import Ns
+
+if TYPE_CHECKING:
+    from pytools.stack.tcp.info import TcpInfo
+
+Endpoint = tuple[bytes, int]
+
+
+class ServerListening(EngineEvent):
+    """From now on connections to `places` are taken; an address b"4" or b"6" is any of that family."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, now: Ns, places: tuple[Endpoint, ...]) -> None:
+        self.now = now
+        self.places = places
+
+
+class ClientOpened(EngineEvent):
+    """Connection `number` (from 1) was accepted."""
+
+    __slots__ = ("local", "number", "peer")
+
+    def __init__(self, now: Ns, number: int, local: Endpoint, peer: Endpoint) -> None:
+        self.now = now
+        self.number = number
+        self.local = local
+        self.peer = peer
+
+
+class ClientClosed(EngineEvent):
+    """Connection `number` is over. `how` is FIN, RST, timeout, idle, limit, shutdown or an errno's name.
+
+    `bytes_in` were read, `bytes_out` handed to TCP, of which `info.bytes_acked` are known to have arrived.
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "duration_ns", "how", "info", "local", "number", "peer")
+
+    def __init__(
+        self,
+        now: Ns,
+        number: int,
+        local: Endpoint,
+        peer: Endpoint,
+        bytes_in: int,
+        bytes_out: int,
+        duration_ns: Ns,
+        how: str,
+        info: "TcpInfo",
+    ) -> None:
+        self.now = now
+        self.number = number
+        self.local = local
+        self.peer = peer
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.duration_ns = duration_ns
+        self.how = how
+        self.info = info
