@@ -553,6 +553,7 @@ class Connection:
         receiver.rcv_nxt += 1
         receiver.edge = max(receiver.edge, receiver.rcv_nxt)
         receiver.ack_now = True
+        receiver.dsack = None  # as Linux: nothing will follow that a report could help
         self.news |= PEER_CLOSED | READABLE
         if self.state in (st.SYN_RECEIVED, st.ESTABLISHED, st.FIN_WAIT_1, st.FIN_WAIT_2):
             self._go(st.RCV_FIN, now)

@@ -26,6 +26,7 @@ class Flow:
         "config",
         "dst",
         "generation",
+        "local_mss",
         "mss",
         "offloads",
         "src",
@@ -41,6 +42,8 @@ class Flow:
         self.offloads = path.iface.port.offloads
         header = 20 if len(dst) == 4 else 40
         self.mss = path.path_mtu - header - 20
+        self.local_mss = (path.iface.mtu if header == 20 else path.iface.mtu6) - header - 20
+        """What we can take: of the interface, whatever the path (MUST-67)."""
         self.config = config
         self._ident = node.rng.getrandbits(16)
 

@@ -50,6 +50,7 @@ class Segmenter:
         out.parts, out.length = segment.parts, segment.length
         if segment.count > 1:
             out.gso_size = sender.mss
+            out.flags |= PSH  # as Linux: the receiver's offload hands a burst up at its end, not at a timeout
         if sender.urgent and sender.snd_up > segment.seq:
             out.flags |= URG
             out.urgent = min(sender.snd_up - segment.seq, 0xFFFF)

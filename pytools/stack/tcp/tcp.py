@@ -114,6 +114,8 @@ class Tcp:
             self._node.trace,
             self._secrets.timestamp_offset(local, remote),
         )
+        if not config.mss:
+            connection.agreement.advertised_mss = flow.local_mss
         connection.key = key
         connection.flow = flow
         self.connections[key] = connection
@@ -349,7 +351,7 @@ class Tcp:
         peer_mss = options.mss or (DEFAULT_MSS4 if len(key[0]) == 4 else DEFAULT_MSS6)
         iss = self._secrets.cookie(key[:2], key[2:], segment.seq, min(peer_mss, flow.mss), now)
         answer = SegmentOut(iss, segment.seq + 1, SYN | ACK, min(listener.config.receive_buffer, 65535))
-        answer.options = tcp_options.mss(flow.mss)
+        answer.options = tcp_options.mss(flow.local_mss)
         flow.send(key, answer, now)
         listener.cookies_sent += 1
         listener.cookies_until = now + COOKIES_HOLD_NS

@@ -51,7 +51,7 @@ def test_a_peer_with_a_small_window_gets_half_of_it_at_a_time(established):
     t.connection.tx.sender.max_snd_wnd = 896
     t.connection.tx.sender.set_mss(1460)
     t.send(2000)
-    t.expects(". 1:897(896) ack 1", gso=448)
+    t.expects("P. 1:897(896) ack 1", gso=448)
 
 
 def test_nagle_holds_the_second_short_segment(established):
