@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from pytools.sim.drill.constants import CONSTANTS
-from pytools.sim.drill.descriptors import Datagrams, Descriptor, Epoll, File
+from pytools.sim.drill.descriptors import Datagrams, Descriptor, Epoll, File, Pipe
 from pytools.sim.drill.machine import Machine
 from pytools.sim.drill.syntax import Anything, Call
 from pytools.sim.drill.tcp_info import tcp_info
@@ -21,16 +21,25 @@ _FLAGS_AT: Final = {"send": 3, "sendto": 3, "recv": 3, "recvfrom": 3, "sendmsg":
 _READS: Final = ("read", "recv", "recvfrom", "recvmsg", "readv", "accept", "accept4")
 _ENDED: Final = (st.CLOSED, st.TIME_WAIT, st.FIN_WAIT_2)
 
-_IGNORED_OPTIONS: Final = frozenset(
-    (so.SOL_SOCKET, CONSTANTS[name])
-    for name in (
-        "SO_MARK SO_PRIORITY SO_RCVLOWAT SO_MAX_PACING_RATE SO_TIMESTAMPING SO_INCOMING_CPU SO_BROADCAST SO_DONTROUTE "
-        "SO_TIMESTAMP SO_BUSY_POLL"
-    ).split()
-) | frozenset(
-    (so.IPPROTO_TCP, CONSTANTS[name])
-    for name in ("TCP_THIN_LINEAR_TIMEOUTS", "TCP_THIN_DUPACK", "TCP_TX_DELAY", "TCP_SAVE_SYN")
+_KEPT_OPTIONS: Final = frozenset(
+    (level, CONSTANTS[name])
+    for level, names in (
+        (
+            so.SOL_SOCKET,
+            "SO_MARK SO_PRIORITY SO_RCVLOWAT SO_MAX_PACING_RATE SO_TIMESTAMPING SO_INCOMING_CPU SO_BROADCAST "
+            "SO_DONTROUTE SO_TIMESTAMP SO_BUSY_POLL SO_ZEROCOPY SO_REUSEPORT SO_TXTIME",
+        ),
+        (so.IPPROTO_IP, "IP_FREEBIND IP_RECVERR IP_RECVTTL IP_RECVTOS IP_BIND_ADDRESS_NO_PORT IP_MTU_DISCOVER"),
+        (so.IPPROTO_IPV6, "IPV6_RECVERR IPV6_RECVTCLASS IPV6_MTU_DISCOVER"),
+        (
+            so.IPPROTO_TCP,
+            "TCP_THIN_LINEAR_TIMEOUTS TCP_THIN_DUPACK TCP_TX_DELAY TCP_SAVE_SYN TCP_NOTSENT_LOWAT TCP_INQ TCP_FASTOPEN "
+            "TCP_FASTOPEN_KEY TCP_FASTOPEN_CONNECT TCP_FASTOPEN_NO_COOKIE TCP_WINDOW_CLAMP TCP_DEFER_ACCEPT",
+        ),
+    )
+    for name in names.split()
 )
+"""Options that a socket of ours may not know: then the value is kept and read back, without effect."""
 
 
 class Calls(Values):
@@ -211,6 +220,8 @@ class Calls(Values):
         if isinstance(found, Datagrams):
             return self._send_datagram(found, call, data)
         socket = self._socket(call)
+        if flags & CONSTANTS["MSG_FASTOPEN"] and not self._machine.tcp.config.fast_open:
+            _fail(errno.EOPNOTSUPP)
         moved = self._progress.get(id(call), 0)
         if moved < len(data) or not data:
             moved += socket.send(data[moved:], self._machine.now, flags)
@@ -251,6 +262,28 @@ class Calls(Values):
         if not isinstance(self._found(call, 1), File):
             _fail(errno.EINVAL)
         return self._send(call, bytes(self.number(call, 3)), 0)
+
+    def _do_pipe(self, call: Call) -> int:
+        """pipe([5, 6]): the reading end, the writing end."""
+        held = [0]
+        for number in self.value(call.arguments[0]):
+            if number in self.descriptors:
+                raise UnknownError(f"descriptor {number} is open already")
+            self.descriptors[number] = Pipe(held)
+        return 0
+
+    def _do_splice(self, call: Call) -> int:
+        """splice(from, NULL, to, NULL, size, flags) between a socket and a pipe."""
+        source, target, size = self._found(call), self._found(call, 2), self.number(call, 4)
+        if isinstance(source, Descriptor) and isinstance(target, Pipe):
+            moved = len(source.socket.recv(size, self._machine.now))
+            target.held[0] += moved
+            return moved
+        if isinstance(source, Pipe) and isinstance(target, Descriptor):
+            moved = target.socket.send(bytes(min(size, source.held[0])), self._machine.now)
+            source.held[0] -= moved
+            return moved
+        return _fail(errno.EINVAL)
 
     def _receive(self, call: Call, size: int, flags: int) -> int:
         found = self._found(call)
@@ -330,10 +363,15 @@ class Calls(Values):
         if isinstance(found, Descriptor) and (level, name) in _TIMEOUTS:
             seconds, microseconds = value if isinstance(value, tuple) else (value, 0)
             setattr(found, _TIMEOUTS[level, name], (seconds * 1_000_000 + microseconds) * 1000)
-        elif (level, name) in _IGNORED_OPTIONS or not isinstance(found, Descriptor):
-            self._kept[level, name] = value
-        else:
-            self._socket(call).setsockopt(level, name, value, self._machine.now)
+            return 0
+        if isinstance(found, Descriptor):
+            try:
+                self._socket(call).setsockopt(level, name, value, self._machine.now)
+                return 0
+            except OSError as error:
+                if error.errno != errno.ENOPROTOOPT or (level, name) not in _KEPT_OPTIONS:
+                    raise
+        self._kept[level, name] = value
         return 0
 
     def _do_getsockopt(self, call: Call) -> int:

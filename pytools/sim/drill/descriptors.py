@@ -55,6 +55,20 @@ class File:
         return so.POLLIN | so.POLLOUT
 
 
+class Pipe:
+    """One end of a pipe; both ends share `held`, a list of one count (all octets are zeros)."""
+
+    __slots__ = ("held",)
+    nonblocking = False
+
+    def __init__(self, held: list[int]) -> None:
+        self.held = held
+
+    def poll(self) -> int:
+        """Readable with something in it."""
+        return so.POLLOUT | (so.POLLIN if self.held[0] else 0)
+
+
 class Epoll:
     """epoll(7): interest by number, level or edge triggered."""
 

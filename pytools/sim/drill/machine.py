@@ -47,6 +47,7 @@ class Machine:
     def __init__(self, settings: Settings, trace: Trace | None = None, seed: int = 1) -> None:
         self.family = family = settings.family
         self.mapped = settings.mapped
+        self._segment = settings.segment or settings.mtu - (40 if family == 4 else 60)
         self.local = settings.local or LOCAL[family]
         self.remote = settings.remote or REMOTE[family]
         self.now = self.start_at = START
@@ -85,7 +86,10 @@ class Machine:
 
     def inject(self, packet: bytes) -> None:
         """A packet arrives."""
-        self.stack.on_frame(memoryview(packet), self.now, RxMeta())
+        meta = RxMeta()
+        if len(packet) > self.port.mtu:
+            meta.gso_size = self._segment  # several segments that the link has put together
+        self.stack.on_frame(memoryview(packet), self.now, meta)
         self.pump()
 
     def step(self, until: Ns) -> bool:

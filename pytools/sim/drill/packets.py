@@ -23,6 +23,7 @@ _FLAG_BITS: Final = {
 }
 _ECN_BITS: Final = {"noecn": 0, "ect0": 2, "ect1": 1, "ce": 3}
 _ICMP4: Final = {
+    ("unreachable", ""): (3, 0),
     ("unreachable", "net_unreachable"): (3, 0),
     ("unreachable", "host_unreachable"): (3, 1),
     ("unreachable", "protocol_unreachable"): (3, 2),
@@ -46,6 +47,7 @@ _ICMP4: Final = {
     ("parameter_problem", ""): (12, 0),
 }
 _ICMP6: Final = {
+    ("unreachable", ""): (1, 0),
     ("unreachable", "no_route"): (1, 0),
     ("unreachable", "net_unreachable"): (1, 0),
     ("unreachable", "admin_prohibited"): (1, 1),

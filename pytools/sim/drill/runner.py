@@ -129,7 +129,7 @@ class Runner:
         self._trace = trace
         self._seed = seed
         self._make = make or self._make_machine
-        given = int(self._options.get("tolerance_usecs", TOLERANCE // US)) * US
+        given = _tolerance_of(self._options)
         self._tolerance = max(given, tolerance_ns)
         self._patience = patience_ns
         self._narrate = narrate
@@ -323,7 +323,8 @@ class Runner:
         wanted = packet.tcp.length if packet.tcp is not None else 0
         out = Outgoing(sent.packet)
         if sent.gso_size and 0 < wanted < out.length and wanted % sent.gso_size == 0:
-            head, rest = split(sent, wanted)
+            push = "P" in packet.tcp.flags and wanted > sent.gso_size if packet.tcp is not None else False
+            head, rest = split(sent, wanted, push=push)
             machine.sent.insert(0, rest)
             return head
         while out.header is not None and 0 < out.length < wanted:
@@ -427,8 +428,19 @@ def _settings_of(options: dict[str, str]) -> Settings:
                 raise ScriptError(f"--{name}: {options[name]!r} is not an address") from None
             if len(address) == (16 if settings.family == 6 else 4):
                 setattr(settings, name[:-3], address)
-    settings.mtu = int(options.get("mtu", settings.mtu))
+    try:
+        settings.mtu = int(options.get("mtu", settings.mtu))
+        settings.segment = int(options.get("mss", 0))
+    except ValueError:
+        raise ScriptError("--mtu and --mss are numbers") from None
     return settings
+
+
+def _tolerance_of(options: dict[str, str]) -> Ns:
+    text = options.get("tolerance_usecs", str(TOLERANCE // US))
+    if not text.isdecimal():
+        raise ScriptError(f"--tolerance_usecs: {text!r} is not a number of microseconds")
+    return int(text) * US
 
 
 def _levels(family: int) -> dict[str, str]:
@@ -437,15 +449,18 @@ def _levels(family: int) -> dict[str, str]:
     return {"CMSG_LEVEL_IP": "41" if six else "0", "CMSG_TYPE_RECVERR": "25" if six else "11"}
 
 
-def split(sent: Sent, length: int) -> tuple[Sent, Sent]:
-    """A super-segment after `length` octets of payload: FIN and PSH stay with the rest."""
+def split(sent: Sent, length: int, *, push: bool = False) -> tuple[Sent, Sent]:
+    """A super-segment after `length` octets of payload: FIN and PSH stay with the rest.
+
+    `push` leaves PSH on the head as well: Linux sets it on every super-segment, and may have made two.
+    """
     out = Outgoing(sent.packet)
     assert out.header is not None
     offset = len(sent.packet) - out.length
     header_at = offset - out.header.header_length
     head, rest = bytearray(sent.packet[: offset + length]), bytearray(sent.packet[:offset])
     rest += out.payload[length:]
-    head[header_at + 13] &= ~(tcp.FIN | tcp.PSH) & 0xFF
+    head[header_at + 13] &= ~(tcp.FIN | (0 if push else tcp.PSH)) & 0xFF
     seq = (out.header.seq + length) & 0xFFFFFFFF
     rest[header_at + 4 : header_at + 8] = seq.to_bytes(4, "big")
     for packet in (head, rest):

@@ -45,7 +45,7 @@ _DEFAULTS: Final = (
 class Settings:
     """What a script has set: the TCP configuration and the offloads of its port."""
 
-    __slots__ = ("config", "family", "gso", "ignored", "local", "mapped", "mtu", "remote", "sysctls")
+    __slots__ = ("config", "family", "gso", "ignored", "local", "mapped", "mtu", "remote", "segment", "sysctls")
 
     def __init__(self, family: int = 4) -> None:
         self.family = family
@@ -60,6 +60,8 @@ class Settings:
         self.config.syn_linear_timeouts = 4
         self.gso = True
         self.mtu = 1500
+        self.segment = 0
+        """Segment size of arriving super-segments (--mss); 0: from the MTU."""
         self.ignored: list[str] = []
         """Names of sysctls that mean nothing to this stack."""
 

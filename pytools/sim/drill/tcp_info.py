@@ -34,6 +34,9 @@ WORDS: Final[dict[str, int]] = {
     "TCPI_OPT_WSCALE": 4,
     "TCPI_OPT_ECN": 8,
     "TCPI_OPT_ECN_SEEN": 16,
+    "TCPI_OPT_SYN_DATA": 32,
+    "TCPI_OPT_USEC_TS": 64,
+    "TCPI_OPT_TFO_CHILD": 128,
     "TCP_INFINITE_SSTHRESH": 0x7FFFFFFF,
 }
 
