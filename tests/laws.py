@@ -15,8 +15,10 @@ from random import Random
 from typing import Any
 
 from pytools.engine import Engine, RxMeta, Transmit
+from pytools.stack.tcp.connection import Connection
 from pytools.trace.hub import Trace
 from pytools.units import MS, NEVER, SECOND, Ns
+from pytools.wire.gso import segments
 
 Make = Callable[[Random, Trace], Engine]
 Script = Callable[["Play"], object]
@@ -158,7 +160,7 @@ class Play:
             pass
 
     def _sent(self, engine: Engine, transmit: Transmit) -> None:
-        assert all(type(part) is bytes for part in transmit.parts), "a part that may change"
+        assert all(type(getattr(part, "obj", part)) is bytes for part in transmit.parts), "a part that may change"
         frame = b"".join(transmit.parts)
         ours, refused = engine is self.engine, False
         if ours:
@@ -170,8 +172,9 @@ class Play:
             error = OSError(105, "No buffer space available") if refused else None
             engine.on_transmitted(transmit.token, self.now, None, error)
         if self.peer is not None and not refused:
-            self._flying += 1
-            heapq.heappush(self._wire, (self.now + self._delay_ns, self._flying, not ours, transmit.port, frame))
+            for whole in segments(transmit) if transmit.csum_start else (frame,):
+                self._flying += 1
+                heapq.heappush(self._wire, (self.now + self._delay_ns, self._flying, not ours, transmit.port, whole))
         self.frames.append(frame)
 
 
@@ -179,6 +182,8 @@ def plain(value: Any) -> Any:
     """A value without identities: slotted objects become (class name, fields)."""
     if value is None or isinstance(value, int | float | str | bytes):
         return value
+    if isinstance(value, Connection):
+        return value.id, value.state, value.error
     if isinstance(value, list | tuple):
         return tuple(plain(item) for item in value)
     slots = [slot for cls in type(value).__mro__ for slot in getattr(cls, "__slots__", ())]

@@ -1,5 +1,6 @@
 """Every engine keeps the laws of pytools.engine. To put another one under them, add a Subject to the list."""
 
+import contextlib
 from random import Random
 
 import pytest
@@ -18,7 +19,9 @@ from pytools.probe.targets import TargetTable
 from pytools.stack.config import StackConfig
 from pytools.stack.packet import IpOptions
 from pytools.stack.routes import Route
+from pytools.stack.sockets import StreamSocket
 from pytools.stack.stack import Stack
+from pytools.stack.tcp.tcp import Tcp
 from pytools.stack.udp import SERVICES
 from pytools.trace.hub import Trace
 from pytools.units import SECOND
@@ -159,7 +162,68 @@ def pass_time(play: Play) -> None:
     play.does(lambda engine, now: engine.finish(now))
 
 
+class TcpHost(Stack):
+    """A stack with TCP; `socket` is what the script uses, `served` what an echo server's clients got."""
+
+    def __init__(self, rng: Random, trace: Trace, mac: bytes, last: str) -> None:
+        super().__init__(rng, StackConfig(), trace)
+        self.add_port(Port(0, "eth0", mac=mac))
+        self.add_address(0, parse_ip(f"10.0.0.{last}"), 24)
+        self.tcp = self.install(6, Tcp)
+        self.tcp.config.time_wait_ns = 5 * SECOND
+        self.socket = StreamSocket(self.tcp)
+        self.listener = StreamSocket(self.tcp)
+        self.listener.bind(parse_ip(f"10.0.0.{last}"), 80)
+        self.listener.listen(5)
+        self.children: list[StreamSocket] = []
+
+    def serve(self, now: int) -> None:
+        """Echo, and close when the client has."""
+        with contextlib.suppress(BlockingIOError):
+            self.children.append(self.listener.accept(now))
+        for child in list(self.children):
+            with contextlib.suppress(BlockingIOError):
+                if data := child.recv(1 << 20, now):
+                    child.send(data, now)
+                else:
+                    child.close(now)
+                    self.children.remove(child)
+
+    def call(self, what: str, now: int, *arguments: object) -> object:
+        """A call of the client socket; its errno, or what it returned."""
+        try:
+            return getattr(self.socket, what)(*arguments, now)
+        except OSError as error:
+            return error.errno
+
+
+def tcp_client(rng: Random, trace: Trace) -> TcpHost:
+    return TcpHost(rng, trace, MAC, "10")
+
+
+def tcp_server(rng: Random, trace: Trace) -> TcpHost:
+    return TcpHost(rng, trace, FAR_MAC, "2")
+
+
+def talk_tcp(play: Play) -> None:
+    """Connect, send more than a window, read it back, half-close; then somebody who isn't there."""
+    play.does(lambda s, now: s.call("connect", now, (FAR, 80)))
+    for turn in range(40):
+        play.advance(0.05)
+        play.does(lambda s, now, turn=turn: s.call("send", now, bytes(20_000)) if turn < 10 else None)
+        play.peer.serve(play.now)
+        play.does(lambda s, now: s.call("recv", now, 50_000))
+    play.does(lambda s, now: s.call("close", now))
+    for _ in range(4):
+        play.advance(0.1)
+        play.peer.serve(play.now)
+    play.does(lambda s, now: setattr(s, "socket", StreamSocket(s.tcp)))
+    play.does(lambda s, now: s.call("connect", now, (LOST, 80)))
+    play.advance(70)
+
+
 SUBJECTS = [
+    Subject("tcp", tcp_client, talk_tcp, against=tcp_server),
     Subject("stack host", stack, talk, against=answering_host),
     Subject("stack shared", lambda rng, trace: stack(rng, trace, shared=True), talk, against=answering_host),
     Subject("stack router", router, be_a_router),

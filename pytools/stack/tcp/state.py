@@ -52,9 +52,10 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CLOSING, ACK_OF_FIN): TIME_WAIT,
     (LAST_ACK, ACK_OF_FIN): CLOSED,
     (TIME_WAIT, TIMED_OUT): CLOSED,
+    (TIME_WAIT, RCV_SYN): CLOSED,  # a new incarnation begins (RFC 6191); a RST or abort never ends TIME-WAIT
     (FIN_WAIT_2, TIMED_OUT): CLOSED,
 }
-for _state in (SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT):
+for _state in (SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK):
     for _event in (RCV_RST, ABORT, TIMED_OUT):
         TRANSITIONS.setdefault((_state, _event), CLOSED)
 
