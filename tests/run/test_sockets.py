@@ -4,6 +4,8 @@ import errno
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from random import Random
 from typing import Any
@@ -323,3 +325,9 @@ def test_closing_a_host_twice_is_harmless() -> None:
     peer.close()
     ours.close()
     ours.close()
+
+
+def test_blocking_sockets_load_neither_asyncio_nor_ssl() -> None:
+    program = "import sys; import pytools.run.host; print({'asyncio', 'ssl', 'rich', 'scapy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
