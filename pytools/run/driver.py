@@ -30,6 +30,9 @@ RETRY_NS: Final[Ns] = 1 * MS
 REST_NS: Final[Ns] = 1 * MS
 FRUITLESS_LIMIT: Final = 32
 """After so many turns that moved nothing the loop sleeps for REST_NS, whoever asked for them: it never spins."""
+PROMPT_LIMIT: Final = 16
+"""So many turns in a row may ask only the link whose answers come at once; other descriptors wait no longer than that.
+After one in vain as many turns go the usual way."""
 
 _FULL = frozenset((EAGAIN, EWOULDBLOCK))
 _NO_BUFFERS = frozenset((ENOBUFS, ENOMEM))
@@ -74,6 +77,8 @@ class Driver:
         "_on_error",
         "_on_event",
         "_polled",
+        "_prompt",
+        "_prompt_turns",
         "_readable",
         "_receivers",
         "_stopped",
@@ -102,6 +107,9 @@ class Driver:
         self._more = False
         """The engine may have more to send than one flush takes."""
         self._fruitless = 0
+        self._prompt: Link | None = None
+        """In a flood the answer is there before anybody asks: then the link is read without asking poll first."""
+        self._prompt_turns = 0
         self._stopped = False
         self.links_changed()
 
@@ -113,6 +121,7 @@ class Driver:
         A frame for a port that is not known yet has the same effect.
         """
         links = self._all_links
+        self._prompt = None
         self._links = {port.index: link for link in links for port in link.ports}
         self._receivers = {fileno: link for link in links for fileno in link.filenos()}
         self._polled = tuple(link for link in links if not link.filenos())
@@ -179,6 +188,8 @@ class Driver:
 
     def _turn(self, until: Ns) -> bool:
         """Wait, receive, deadline, then `flush`. Long because calls cost more than anything else here."""
+        if (link := self._prompt) is not None and self._turn_promptly(link):
+            return True
         engine, waiter, clock = self.engine, self._waiter, self._clock
         if self._fruitless >= FRUITLESS_LIMIT:
             self._fruitless = 0
@@ -195,8 +206,8 @@ class Driver:
         readable = self._readable if until < NEVER or self._expects_input else ()
         if waiter.wait(until, readable, writable) >= NEVER:
             return False
-        received = 0
-        for fileno in waiter.ready:
+        received, link, ready = 0, None, waiter.ready
+        for fileno in ready:
             if (link := self._receivers.get(fileno)) is not None:
                 # A transmit stamp belongs to a frame that left before the answer to it came.
                 link.poll_stamps(engine.on_transmitted)
@@ -210,10 +221,36 @@ class Driver:
         now = clock()
         if engine.next_deadline() <= now:
             engine.on_deadline(now)
-        if self.flush() or received:
+        if self.flush():
+            self._fruitless = 0
+            self._expect_answer(link if received == 1 == len(ready) else None)
+        elif received:
             self._fruitless = 0
         else:
             self._fruitless += 1
+        return True
+
+    def _expect_answer(self, link: "Link | None") -> None:
+        """After one frame in and something out, look for the next frame of `link` before anything else."""
+        if self._prompt_turns > 0:
+            self._prompt_turns -= 1
+        elif link is not None and not (self._more or self._held or self._polled):
+            self._prompt, self._prompt_turns = link, PROMPT_LIMIT
+
+    def _turn_promptly(self, link: "Link") -> bool:
+        """A turn without poll, which takes one frame; False if there is none, and the usual turn is due."""
+        engine, clock = self.engine, self._clock
+        link.poll_stamps(engine.on_transmitted)
+        if not link.recv_batch(engine.on_frame, clock, 1):
+            # What is left of the turns is spent without trying.
+            self._prompt, self._prompt_turns = None, PROMPT_LIMIT
+            return False
+        self._prompt_turns -= 1
+        now = clock()
+        if engine.next_deadline() <= now:
+            engine.on_deadline(now)
+        if not self.flush() or not self._prompt_turns or self._more or self._held:
+            self._prompt, self._prompt_turns = None, 0
         return True
 
     def flush(self) -> bool:

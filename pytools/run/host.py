@@ -250,19 +250,23 @@ class SocketHost:
         """Whether a closed socket still has something to deliver."""
         return any(one.orphan and one.state in _BUSY for one in self.tcp.connections.values())
 
-    def close(self, linger: float = LINGER) -> None:
-        """Deliver what is queued, for `linger` seconds at most, then stop and close the links. May be repeated."""
+    def close(self, linger: float = LINGER) -> bool:
+        """Deliver what is queued, for `linger` seconds at most, then stop and close the links.
+
+        False when something was left undelivered. May be repeated.
+        """
         if self._closed:
-            return
+            return True
         self._closed = True
-        try:
-            self.drain(linger)
-        finally:
-            if self._owns_pump:
-                self.pump.close()
-                for link in self.links:
-                    with contextlib.suppress(OSError):
-                        link.close()
+        delivered = False
+        with contextlib.suppress(OSError):  # a link is gone
+            delivered = self.drain(linger)
+        if self._owns_pump:
+            self.pump.close()
+            for link in self.links:
+                with contextlib.suppress(OSError):
+                    link.close()
+        return delivered
 
 
 class _Settler:

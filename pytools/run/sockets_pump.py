@@ -11,11 +11,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Sequence
-from errno import EDEADLK
+from errno import EDEADLK, ENETDOWN
 from threading import get_ident
 from typing import Final, Protocol
 
 from pytools.engine import Engine, EngineEvent
+from pytools.errors import LinkError
 from pytools.link.base import Link
 from pytools.run.driver import Driver
 from pytools.run.waiters import PacedWaiter, RealWaiter, VirtualClock, VirtualWaiter, Waiter
@@ -200,8 +201,8 @@ class Pump:
             while not self._closed:
                 try:
                     self.driver.step(self._bounded(min(self._deadlines, default=NEVER)))
-                except Exception as error:  # the link is gone; whoever waits must hear of it
-                    self._failure = error
+                except Exception as error:  # whoever waits must hear of it
+                    self._failure = _as_os_error(error) if isinstance(error, LinkError) else error
                     break
                 self._publish()
             self._changed.notify_all()
@@ -214,8 +215,11 @@ class Pump:
     # -- turning -------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let leave what the engine was asked for. With the lock held."""
-        self.driver.flush()
+        """Let leave what the engine was asked for. With the lock held. OSError: a link is gone."""
+        try:
+            self.driver.flush()
+        except LinkError as error:
+            raise _as_os_error(error) from error
         if self._threaded:
             self._publish()
             if self._sleeps_too_long():
@@ -254,6 +258,8 @@ class Pump:
         self._turning = True
         try:
             return self.driver.step(self._bounded(until))
+        except LinkError as error:
+            raise _as_os_error(error) from error
         finally:
             self._turning = False
             if self._threaded:
@@ -355,6 +361,11 @@ class Readiness:
 
 
 _POLLIN, _POLLOUT, _POLLERR, _POLLHUP = 1, 4, 8, 16
+
+
+def _as_os_error(error: LinkError) -> OSError:
+    """A link is gone: programs expect that of sockets as an OSError."""
+    return OSError(error.errno or ENETDOWN, str(error))
 
 
 def _drain(end: socket.socket) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pytools.errors import LocalProtocolError
+from pytools.engine import Port
+from pytools.errors import LinkError, LocalProtocolError
 from pytools.run import sockets_address as addresses
 from pytools.run.host import SocketHost
 from pytools.sim import spec
@@ -87,7 +88,7 @@ def test_the_tail_is_delivered_by_closing_the_host() -> None:
     client.setblocking(False)
     sent = client.send(bytes(60_000))
     client.close()
-    ours.close(60)
+    assert ours.close(60)
     assert sent == 60_000
     accepted.settimeout(0)
     received = 0
@@ -317,6 +318,47 @@ def test_detached_sockets_can_be_taken_up_again() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         ours.socket(fileno=number)
     ours.close(0)
+
+
+class BrokenLink:
+    """A link whose interface goes away with the first frame that it is given to read."""
+
+    def __init__(self) -> None:
+        self.ports = (Port(0, "broken0", mac=b"\2\0\0\0\0\1"),)
+        self.ends = socket.socketpair()
+
+    def filenos(self) -> list[int]:
+        return [self.ends[0].fileno()]
+
+    writable_filenos = filenos
+
+    def recv_batch(self, *_: object) -> int:
+        raise LinkError("broken0 is gone", errno.ENODEV)
+
+    def send(self, _: object) -> bool:
+        self.ends[1].send(b"!")
+        return True
+
+    def poll_stamps(self, _: object) -> None:
+        pass
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_link_that_goes_away_ends_calls_with_its_error(threaded: bool) -> None:
+    link = BrokenLink()
+    stack = Stack(Random(1))
+    stack.add_port(link.ports[0])
+    stack.add_address(0, bytes((192, 0, 2, 1)), 24)
+    with SocketHost(stack, [link]) as host:
+        if threaded:
+            host.use_thread()
+        with pytest.raises(OSError, match="broken0 is gone") as caught:
+            host.create_connection(("192.0.2.2", 80), 20)
+        assert caught.value.errno == errno.ENODEV
 
 
 def test_closing_a_host_twice_is_harmless() -> None:
