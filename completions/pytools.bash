@@ -12,7 +12,7 @@ _pytools() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        ping|arping|host|tcpserve|drill) command=${COMP_WORDS[i]}; break ;;
+        ping|arping|host|tcpserve|tcpconnect|drill) command=${COMP_WORDS[i]}; break ;;
         esac
     done
     if [[ $cur == = ]]; then # --option=value is three words
@@ -28,7 +28,7 @@ _pytools() {
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W '--show-completion -V --version -h --help' -- "$cur"))
         else
-            COMPREPLY=($(compgen -W 'ping arping host tcpserve drill' -- "$cur"))
+            COMPREPLY=($(compgen -W 'ping arping host tcpserve tcpconnect drill' -- "$cur"))
         fi
         ;;
     ping)
@@ -157,6 +157,32 @@ _pytools() {
         esac
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W '-1 --one -4 --ipv4 -6 --ipv6 --address --backlog --banner -c --count --chargen --client --color --discard --echo --exec --file --http -I --interface --idle --json -k --keep --live --max-bytes --max-clients --mtu --network --no-read --pcap --plain -q --quiet --rate --read-rate -s --listen --seed --source --stdin --trace-format -V --version -v --verbose --via -w --deadline -h --help' -- "$cur"))
+        else
+            _pytools_values "" "$cur"
+        fi
+        ;;
+    tcpconnect)
+        case $prev in
+        --address) _pytools_values "" "$cur"; return ;;
+        -c|--count) _pytools_values "" "$cur"; return ;;
+        --color) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
+        -I|--interface) _pytools_values "interface" "$cur"; return ;;
+        -i|--interval) _pytools_values "" "$cur"; return ;;
+        --mss) _pytools_values "" "$cur"; return ;;
+        --network) _pytools_values "" "$cur"; return ;;
+        -p|--source-port) _pytools_values "" "$cur"; return ;;
+        --pcap) _pytools_values "file" "$cur"; return ;;
+        -Q|--tos) _pytools_values "" "$cur"; return ;;
+        -s|--source) _pytools_values "" "$cur"; return ;;
+        --seed) _pytools_values "" "$cur"; return ;;
+        -t|--ttl) _pytools_values "" "$cur"; return ;;
+        --tls-name) _pytools_values "" "$cur"; return ;;
+        --trace-format) COMPREPLY=($(compgen -W 'text json' -- "$cur")); return ;;
+        --via) COMPREPLY=($(compgen -W 'auto packet tap lab sim' -- "$cur")); return ;;
+        -w|--timeout) _pytools_values "" "$cur"; return ;;
+        esac
+        if [[ $cur == -* ]]; then
+            COMPREPLY=($(compgen -W '-4 --ipv4 -6 --ipv6 --address -c --count --color -d --no-stdin --exit-detail -I --interface -i --interval --info --json --ladder --mss -N --half-close -n --numeric --network --nodelay -p --source-port --pcap --plain -Q --tos -q --quiet -s --source --sack --no-sack --seed -t --ttl --timestamps --no-timestamps --tls --tls-name --trace-format -V --version -v --verbose --via -w --timeout --wscale --no-wscale -z --zero -h --help' -- "$cur"))
         else
             _pytools_values "" "$cur"
         fi

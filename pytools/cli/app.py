@@ -15,6 +15,7 @@ COMMANDS = {
     "arping": ("pytools.cli.arping", "Ask who has an address, by ARP or neighbour solicitation."),
     "host": ("pytools.cli.host", "Keep a host of our own stack on a link."),
     "tcpserve": ("pytools.cli.tcpserve", "Serve TCP: echo, discard, files, a command."),
+    "tcpconnect": ("pytools.cli.tcpconnect", "Connect to TCP ports: talk, probe, measure."),
     "drill": ("pytools.cli.drill", "Run packetdrill scripts on our stack or the kernel's."),
 }
 """Name -> (module with `app`, one line of help)."""
