@@ -42,14 +42,19 @@ class Peer:
 
     # What the peer does.
 
-    def frame(self, flags, seq=None, ack=None, data=b"", options=b"", window=65535, src=FAR, sport=FAR_PORT, urg=0):
+    def frame(self, flags, seq=None, ack=None, data=b"", options=b"", window=65535, src=FAR, sport=None, urg=0):
         """A finished packet; numbers are absolute."""
         seq = self.nxt if seq is None else seq
         ack = self.iss + 1 if ack is None else ack
-        dport = self.tcp_port
+        dport, sport = self.tcp_port, sport or self.far_port
         header = tcp.encode(sport, dport, seq & MASK, ack & MASK, flags, window, options, urgent_pointer=urg)
         segment = tcp.finish(src, OURS, header + data)
         return ipv4.encode(src, OURS, 6, len(segment)) + segment
+
+    @property
+    def far_port(self):
+        connection = self.socket.connection if self.socket is not None else None
+        return connection.key[3] if connection is not None else FAR_PORT
 
     @property
     def tcp_port(self):
