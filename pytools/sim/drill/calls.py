@@ -64,6 +64,7 @@ class Calls(Values):
         method: Callable[[Call], Any] | None = getattr(self, f"_do_{call.name}", None)
         if method is None:
             raise UnknownError(f"system call {call.name}() is not known")
+        self._collect()
         result: Any
         try:
             result = method(call), None
@@ -75,7 +76,6 @@ class Calls(Values):
             result = self._give_up(call, error)
         finally:
             self._machine.pump()
-            self._collect()
         for table in (self._progress, self._until):
             table.pop(id(call), None)
         return result

@@ -10,7 +10,7 @@ PORT: Final = 8080
 
 CONSTANTS: Final[dict[str, int]] = {
     **{name: value for name, value in vars(so).items() if isinstance(value, int) and name.isupper()},
-    **{name: number for number, name in errno.errorcode.items()},
+    **{name: number for name, number in vars(errno).items() if isinstance(number, int)},
     "SOL_TCP": so.IPPROTO_TCP,
     "SOL_IP": so.IPPROTO_IP,
     "SOL_IPV6": so.IPPROTO_IPV6,

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 from pytools.errors import UsageError
 from pytools.sim.drill.assertions import AssertionFailedError, Evaluator
 from pytools.sim.drill.calls import BLOCKED, Calls
-from pytools.sim.drill.constants import PORT
+from pytools.sim.drill.constants import CONSTANTS, PORT
 from pytools.sim.drill.machine import Machine, Sent
 from pytools.sim.drill.packets import (
     Flow,
@@ -406,7 +406,9 @@ class Runner:
         if isinstance(wanted, Anything):
             return
         unsaid = wanted == -1 and call.errno is None and error is not None
-        if wanted != result or (call.errno != error and not unsaid):
+        # EOPNOTSUPP and ENOTSUP, EAGAIN and EWOULDBLOCK are one number each.
+        same = call.errno == error or CONSTANTS.get(call.errno or "", -1) == CONSTANTS.get(error or "", -2)
+        if wanted != result or not (same or unsaid):
             expected = f"{wanted}{' ' + call.errno if call.errno else ''}"
             raise ScriptFailedError(
                 event, f"{call.name}(): expected {expected}, found {result}{' ' + error if error else ''}"
