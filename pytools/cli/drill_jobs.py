@@ -26,6 +26,7 @@ class Child:
             status = 1
             with suppress(BaseException):
                 os.close(self.reader)
+                _die_with_parent()
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # write() on a closed socket says EPIPE
                 _write(writer, pickle.dumps(task()))
@@ -74,6 +75,13 @@ def run(tasks: Iterable[tuple[Any, Callable[[], Any]]], parallel: int = PARALLEL
     finally:
         for child in children.values():
             child.kill()
+
+
+def _die_with_parent() -> None:
+    """PR_SET_PDEATHSIG: a killed command leaves nobody behind."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 def _write(writer: int, data: bytes) -> None:

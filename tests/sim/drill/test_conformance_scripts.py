@@ -31,6 +31,13 @@ def test_the_given_script_passes(path):
     play(path)
 
 
+def test_the_example_of_the_documentation_passes():
+    text = (TESTS.parent / "docs" / "drill.md").read_text()
+    indented = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    start, end = indented.index("// A second"), indented.index("}%", indented.index("tcpi_unacked"))
+    Runner(parse(indented[start : end + 2])).run()
+
+
 def test_there_are_many():
     assert len(OURS) >= 200
 
