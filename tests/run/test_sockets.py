@@ -281,8 +281,9 @@ def test_a_timeout_ends_in_the_background_too() -> None:
     ours, _, client, _ = pair("delay=0")
     ours.use_thread()
     client.settimeout(0.05)
-    with pytest.raises(TimeoutError):
-        client.recv(1)
+    for _ in range(2):  # the second finds the background thread asleep
+        with pytest.raises(TimeoutError):
+            client.recv(1)
     ours.close(0)
 
 
