@@ -1,5 +1,6 @@
 """What `pytools tcpserve` does: a path that others can reach, ports the kernel leaves to us, the loop."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +32,8 @@ MOST_CHILDREN: Final = 32
 GOODBYE_NS: Final[Ns] = 300 * MS
 """How long clients may take to answer our FIN when we end."""
 SEND_BUFFER: Final = 1 << 20
+GARBAGE: Final = 20_000
+"""Objects between two looks of the garbage collector: connections come and go without leaving any."""
 
 
 def run(options: Options) -> int:
@@ -265,6 +268,7 @@ class _Run:
         """Loop to the end; returns the exit status."""
         path, server = self._path, self.server
         driver = self._driver = path.driver(server, self._on_event)
+        gc.set_threshold(GARBAGE, 20, 50)
         if self._options.exec_ is not None:
             from pytools.cli.tcpserve_relay import check_rights
 

@@ -6,6 +6,7 @@ from pytools.engine import EngineEvent
 from pytools.units import Ns
 
 if TYPE_CHECKING:
+    from pytools.stack.tcp.connection import Connection
     from pytools.stack.tcp.info import TcpInfo
 
 Endpoint = tuple[bytes, int]
@@ -39,7 +40,7 @@ class ClientClosed(EngineEvent):
     `bytes_in` were read, `bytes_out` handed to TCP, of which `info.bytes_acked` are known to have arrived.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "duration_ns", "how", "info", "local", "number", "peer")
+    __slots__ = ("bytes_in", "bytes_out", "connection", "duration_ns", "how", "local", "number", "peer")
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class ClientClosed(EngineEvent):
         bytes_out: int,
         duration_ns: Ns,
         how: str,
-        info: "TcpInfo",
+        connection: "Connection",
     ) -> None:
         self.now = now
         self.number = number
@@ -61,4 +62,9 @@ class ClientClosed(EngineEvent):
         self.bytes_out = bytes_out
         self.duration_ns = duration_ns
         self.how = how
-        self.info = info
+        self.connection = connection
+
+    @property
+    def info(self) -> "TcpInfo":
+        """TCP_INFO at the end; made when it is asked for, since it costs as much as a segment."""
+        return self.connection.info()
