@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from pytools.engine import Port
+from pytools.engine import Port, RxMeta
 from pytools.probe.arping import ANNOUNCE, DETECT, ArpingConfig, ArpingEngine
 from pytools.probe.arping_acd import AcdEngine
 from pytools.probe.arping_mac import MacEngine
@@ -16,15 +16,19 @@ from pytools.probe.mtu_search import MtuSearch, MtuSearchConfig
 from pytools.probe.ping import PingConfig, PingEngine
 from pytools.probe.sweep import SweepConfig, SweepEngine
 from pytools.probe.targets import TargetTable
+from pytools.probe.tcpconnect import ConnectConfig, ConnectTarget, TcpConnectEngine
+from pytools.probe.tcpserve import ServeConfig, TcpServer
+from pytools.probe.tcpserve_services import Echo, Greeted
 from pytools.stack.config import StackConfig
 from pytools.stack.packet import IpOptions
 from pytools.stack.routes import Route
-from pytools.stack.sockets import StreamSocket
+from pytools.stack.sockets import SHUT_WR, StreamSocket
 from pytools.stack.stack import Stack
-from pytools.stack.tcp.tcp import Tcp
+from pytools.stack.tcp.state import ESTABLISHED
+from pytools.stack.tcp.tcp import ANY4, ANY6, Tcp
 from pytools.stack.udp import SERVICES
 from pytools.trace.hub import Trace
-from pytools.units import SECOND
+from pytools.units import SECOND, Ns
 from pytools.wire import arp, ethernet, icmp, ipv4, ipv4_options, udp
 from pytools.wire.addr import Network, parse_ip
 from tests.laws import LAWS, Play, Subject
@@ -146,6 +150,48 @@ def arping_watch(rng: Random, trace: Trace, *targets: bytes) -> WatchEngine:
     return WatchEngine(made, Port(0, "eth0", mac=MAC), Station(MAC, OURS), targets, own=[OURS])
 
 
+def serving(rng: Random, trace: Trace) -> TcpServer:
+    """Echo with every limit there is, on two ports of both families."""
+    made = stack(rng, trace)
+    limits = ServeConfig(idle_ns=5 * SECOND, read_rate=4000, send_rate=8000, max_clients=3, max_bytes=3000)
+    server = TcpServer(made, made.install(6, Tcp), limits, lambda number, local, peer: Greeted(b"hello", Echo()))
+    server.listen([(ANY4, 7), (ANY6, 7), (OURS, 8)], 0)
+    return server
+
+
+class Caller(Stack):
+    """Somebody at 10.0.0.2 and fd00::2 who connects six times and says something once he may."""
+
+    def __init__(self, rng: Random, trace: Trace) -> None:
+        super().__init__(rng, None, trace)
+        self.add_port(Port(0, "eth0", mac=FAR_MAC))
+        self.add_address(0, FAR, 24)
+        self.add_address(0, FAR6, 64)
+        tcp = self.install(6, Tcp)
+        self.silent = [StreamSocket(tcp) for _ in range(6)]
+        for number, stream in enumerate(self.silent):
+            with contextlib.suppress(BlockingIOError):
+                stream.connect((OURS, 7) if number % 2 else (OURS6, 7), 0)
+
+    def on_frame(self, frame: memoryview, now: Ns, meta: RxMeta) -> None:
+        super().on_frame(frame, now, meta)
+        for number, stream in enumerate(self.silent):
+            if stream.connection is not None and stream.connection.state is ESTABLISHED:
+                stream.send(bytes(1000 * number + 1), now)
+                if number != 2:
+                    stream.shutdown(SHUT_WR, now)
+                self.silent.remove(stream)
+                break
+
+
+def serve(play: Play) -> None:
+    """Clients come and go, one stays idle; then the server ends."""
+    play.advance(8)
+    play.does(lambda server, now: server.finish(now))
+    play.advance(2)
+    play.does(lambda server, now: server.abort(now))
+
+
 def claim_addresses(play: Play) -> None:
     """Stations say that they have an address, also the same and ours."""
     for last, ip in ((2, FAR), (3, FAR), (2, FAR), (3, OURS), (4, LOST), (2, FAR)):
@@ -154,6 +200,33 @@ def claim_addresses(play: Play) -> None:
         play.receives(ethernet.encode(ethernet.BROADCAST, mac, ethernet.ETHERTYPE_ARP) + claim)
         play.advance(4)
     play.does(lambda engine, now: engine.finish(now))
+
+
+def tcp_host(rng: Random, trace: Trace) -> Stack:
+    """Listens on port 7, and never accepts what it has."""
+    made = answering_host(rng, trace)
+    found = [one for one in (made.install(6, Tcp).listen(b"", 7, 8, 0),) if not isinstance(one, int)]
+    assert found
+    return made
+
+
+def tcpconnect(rng: Random, trace: Trace, keep: bool = False) -> TcpConnectEngine:
+    """Connects to a port that is open, one that is not, by IPv6, and to nobody."""
+    made = stack(rng, trace)
+    goals = ((FAR, 81), (LOST, 7), (FAR, 7), (FAR6, 7)) if keep else ((FAR, 7), (FAR, 81), (FAR6, 7), (LOST, 7))
+    targets = [ConnectTarget(address, port) for address, port in goals]
+    return TcpConnectEngine(
+        made, made.install(6, Tcp), targets, ConnectConfig(count=3, keep=keep, timeout_ns=2 * SECOND)
+    )
+
+
+def converse(play: Play) -> None:
+    """Data and a half-close on the connection that was kept."""
+    play.advance(6)
+    play.does(lambda e, now: e.kept.stream.send(b"x" * 20_000, now) if e.kept is not None else 0)
+    play.advance(1)
+    play.does(lambda e, now: e.kept.stream.close(now) if e.kept is not None else 0)
+    play.advance(3)
 
 
 def pass_time(play: Play) -> None:
@@ -262,6 +335,9 @@ SUBJECTS = [
     Subject("arping acd", arping_acd, pass_time, against=answering_host),
     Subject("arping acd in use", lambda rng, trace: arping_acd(rng, trace, FAR6), pass_time, against=answering_host),
     Subject("arping scan", arping_scan, pass_time, against=answering_host),
+    Subject("tcpserve", serving, serve, against=Caller),
+    Subject("tcpconnect", tcpconnect, lambda play: play.advance(12), against=tcp_host),
+    Subject("tcpconnect talk", lambda rng, trace: tcpconnect(rng, trace, True), converse, against=tcp_host),
     Subject("arping watch", lambda rng, trace: arping_watch(rng, trace, FAR, LOST), claim_addresses),
 ]
 

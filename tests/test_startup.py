@@ -80,6 +80,7 @@ def loaded_by(*arguments: str) -> set[str]:
         "ping -n -q -c 1 --via sim fd00::2",
         "ping -v -c 1 --via sim 10.0.0.2",
         "arping -c 1 --via sim 10.0.0.2",
+        "tcpconnect -z --via sim 10.0.0.2 7",
         pytest.param("ping -c 1 127.0.0.1", marks=pytest.mark.root),
         pytest.param("ping -c 1 ::1", marks=pytest.mark.root),
     ],

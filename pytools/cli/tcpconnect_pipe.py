@@ -52,10 +52,13 @@ class PlainChannel:
 class Pipe:
     """Moves octets between descriptors 0 and 1 and a channel. `over`: both directions have ended, or `error` is set.
 
-    `reads` False: nothing is sent, and our side closes when the peer does.
+    `reads` False: nothing is sent, and our side closes when the peer does. `blocks`: writing may block (the clock is a
+    virtual one, which has to stand still while nobody reads our output).
     """
 
-    def __init__(self, channel: Channel, driver: Driver, clock: Callable[[], Ns], *, reads: bool = True) -> None:
+    def __init__(
+        self, channel: Channel, driver: Driver, clock: Callable[[], Ns], *, reads: bool = True, blocks: bool = False
+    ) -> None:
         self._channel = channel
         self._driver = driver
         self._clock = clock
@@ -69,7 +72,7 @@ class Pipe:
         self._is_shut = False
         self._peer_ended = False
         self._watches = False
-        self._gate = _Gate.open(1)
+        self._gate = None if blocks else _Gate.open(1)
         self._waits = False
         self.error = 0
 

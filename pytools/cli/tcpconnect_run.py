@@ -85,8 +85,8 @@ class Run:
         try:
             why = driver.run(self._is_over)
             interrupted = why != IDLE and not self._is_over()
-            self._part(driver)
             driver.flush()
+            self._part(driver)
         except OutputError:
             raise
         except PytoolsError as error:
@@ -143,7 +143,8 @@ class Run:
         channel: Channel = PlainChannel(kept.stream)
         if self._tls is not None:
             channel = self._tls.open(kept.stream, clock(), self._output.on_tls)
-        self._pipe = Pipe(channel, driver, clock, reads=not (options.detach or options.connect_only))
+        reads = not (options.detach or options.connect_only)
+        self._pipe = Pipe(channel, driver, clock, reads=reads, blocks=self._path.kind == "sim")
         self._pipe.start()
 
     def _part(self, driver: Driver) -> None:
@@ -152,10 +153,12 @@ class Run:
         if pipe is not None:
             self._error = pipe.error
             pipe.close()
-        if kept is not None and not kept.over:
-            kept.stream.close(now)
-            driver.flush()
         self._engine.finish(now)
+        if kept is not None:
+            kept.stream.close(now)
+        clock, end_at = self._path.waiter.now, now + _PARTING_NS
+        while self._engine.is_parting and clock() < end_at and driver.step(end_at):
+            pass  # without us the kernel would reset what the peer still sends
 
     def _reason(self) -> str:
         if self._error:

@@ -166,6 +166,8 @@ class TcpConnectEngine:
         self._events: deque[EngineEvent] = deque()
         self._attempts: dict[object, Attempt] = {}
         """Under way, by connection."""
+        self._fresh: list[Attempt] = []
+        """Begun, and not asked for their SYN yet."""
         self._waiting: deque[int] = deque(range(len(targets)))
         """Targets of this round that were not tried yet."""
         self._round = 1
@@ -208,9 +210,19 @@ class TcpConnectEngine:
 
     def poll_transmit(self, now: Ns) -> Transmit | None:
         """See `Engine`."""
+        if self._fresh:
+            self._set_off(now)
         transmit = self._stack.poll_transmit(now)
         self._drain(now)
         return transmit
+
+    def _set_off(self, now: Ns) -> None:
+        """The SYNs leave now: what came before is our own time."""
+        for attempt in self._fresh:
+            attempt.started_at = now
+            if self._config.timeout_ns:
+                attempt.expires_at = now + self._config.timeout_ns
+        self._fresh.clear()
 
     def on_transmitted(self, token: object, now: Ns, at: Ns | None, error: OSError | None) -> None:
         """See `Engine`."""
@@ -228,6 +240,11 @@ class TcpConnectEngine:
             return due
         expires = min([attempt.expires_at for attempt in self._attempts.values()], default=NEVER)
         return min(due, self._next_at, self._end_at, expires)
+
+    @property
+    def is_parting(self) -> bool:
+        """A connection that was open has not ended yet."""
+        return any(attempt.result is not None for attempt in self._attempts.values())
 
     # --- attempts -----------------------------------------------------------------------------------------------------
 
@@ -275,6 +292,7 @@ class TcpConnectEngine:
                 self._fail(attempt, problem.errno or errno.EIO, now)
                 return
         self._attempts[stream.connection] = attempt
+        self._fresh.append(attempt)
         ends = self._ends(attempt)
         self._events.append(ConnectStarted(now, index, attempt.seq, *ends))
 
