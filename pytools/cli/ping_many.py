@@ -10,6 +10,7 @@ from pytools.errors import LinkError, UsageError
 from pytools.probe.ping_events import Summary
 from pytools.probe.sweep import SweepConfig, SweepEngine
 from pytools.probe.targets import TargetTable
+from pytools.render.escape import escape
 from pytools.render.ping_text import ShownTarget
 
 _ENDPOINTS = 64
@@ -65,12 +66,17 @@ class ManyRun(Run):
 
     def summaries(self) -> Iterator[Summary]:
         """See `Run`."""
-        interval_ns = self.plan.interval_ns
+        interval_ns, name_of, timed = self.plan.interval_ns, self.plan.hosts.name, self.plan.size >= 16
         for index, summary in enumerate(self.engine.table.summaries()):
-            summary.name = summary.name or self.shown[index].name
-            summary.timed = self.plan.size >= 16
+            summary.name = summary.name or name_of(index)
+            summary.timed = timed
             summary.outage_ns = (summary.sent - summary.received) * interval_ns
             yield summary
+
+    def label_width(self) -> int:
+        """See `Run`."""
+        name_of = self.plan.hosts.name
+        return max(6, max([len(escape(name_of(index))) for index in range(len(self.plan.hosts))], default=0))
 
     def answered_count(self) -> int:
         """See `Run`."""

@@ -112,11 +112,10 @@ class PacketLink(PacketReceiver):
         """See `base.Link`."""
         return (self._sender.fileno(),)
 
-    def recv_batch(self, sink: Sink, now: Callable[[], Ns], limit: int) -> int:
-        """See `base.Link`."""
+    def _recv_detailed(self, sink: Sink, now: Callable[[], Ns], limit: int) -> int:
         if self._cooked:
             self._outbox.flush()
-        return super().recv_batch(sink, now, limit)
+        return super()._recv_detailed(sink, now, limit)
 
     def send(self, transmit: Transmit) -> bool:
         """See `base.Link`. LinkError: the interface is down or gone."""

@@ -204,9 +204,11 @@ class TargetTable:
         summary = Summary(self.names.get(index, ""), self.addresses[index])
         summary.sent, summary.received = self.sent[index], self._received[index]
         summary.errors = self._errors[index]
-        summary.duplicates = self._duplicates.get(index, 0)
-        summary.corrupted = self._corrupted.get(index, 0)
-        rtt = summary.rtt = RttSum()
+        if self._duplicates:
+            summary.duplicates = self._duplicates.get(index, 0)
+        if self._corrupted:
+            summary.corrupted = self._corrupted.get(index, 0)
+        rtt = summary.rtt
         rtt.count, rtt.min_us, rtt.max_us = self._samples[index], self._min_us[index], self._max_us[index]
         rtt.sum_us, rtt.square_sum = self._sum_us[index], int(self._square_sum[index])
         rtt.ewma8_us, rtt.last_us = self._ewma8_us[index], self._last_us[index]

@@ -6,7 +6,7 @@ send      header, DF and fragmentation, then to the port or to the neighbour's q
 
 import errno
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from pytools.engine import Transmit
 from pytools.stack.destinations import Destinations
@@ -42,16 +42,20 @@ class Path:
         self.path_mtu = path_mtu
 
 
-class _Way:
-    """What all destinations of one route have in common, for one set of options."""
+class Way:
+    """What all destinations of one route have in common, for one set of options: unicast, and no MTU below the port's.
 
-    __slots__ = ("gateway", "iface", "mtu", "src")
+    `outline` belongs to `stack.echo_output`.
+    """
+
+    __slots__ = ("gateway", "iface", "mtu", "outline", "src")
 
     def __init__(self, path: Path, route: Route) -> None:
         self.iface = path.iface
         self.src = path.src
         self.gateway = route.gateway
         self.mtu = path.mtu
+        self.outline: Any = None
 
 
 class IpOutput:
@@ -65,16 +69,16 @@ class IpOutput:
         self._neighbors = neighbors
         self._destinations = destinations
         self._idents = Identifications(node.rng)
-        self._ways: dict[IpOptions, dict[Route, _Way]] = {}
+        self._ways: dict[IpOptions, dict[Route, Way]] = {}
         self._ways_generation = -1
 
     # --- where to -----------------------------------------------------------------------------------------------------
 
     def path(self, dst: bytes, now: Ns, options: IpOptions = DEFAULT_OPTIONS) -> Path | int:
         """The way to `dst`, or the errno that a sender gets."""
-        path = self._known_path(dst, now, options)
-        if path is not None:
-            return path
+        way = self.known_way(dst, now, options)
+        if way is not None:
+            return Path(way.iface, way.gateway or dst, way.src, UNICAST, way.mtu, way.mtu)
         if options.src is not None and not self._may_send_from(options.src, options.port):
             return errno.EADDRNOTAVAIL
         if is_multicast(dst) or dst == BROADCAST4:
@@ -84,8 +88,8 @@ class IpOutput:
             return Path(own.iface, dst, options.src or dst, LOCAL, LOOPBACK_MTU, LOOPBACK_MTU)
         return self._path_to_one(dst, options, now)
 
-    def _known_path(self, dst: bytes, now: Ns, options: IpOptions) -> Path | None:
-        """A unicast destination of a route that was used before with these options: a sweep spends its time here."""
+    def known_way(self, dst: bytes, now: Ns, options: IpOptions) -> Way | None:
+        """The way to a unicast destination whose route was used before with these options. A sweep's time goes here."""
         node = self._node
         if self._ways_generation != node.generation:
             self._ways.clear()
@@ -98,7 +102,7 @@ class IpOutput:
         way = ways.get(route) if route is not None else None
         if way is None or dst in node.own or dst in way.iface.broadcasts or self._destinations.get(dst, now):
             return None
-        return Path(way.iface, way.gateway or dst, way.src, UNICAST, way.mtu, way.mtu)
+        return way
 
     def _keep_way(self, path: Path, route: Route, options: IpOptions) -> None:
         """Remember a route's way if it is the same for all its destinations."""
@@ -113,7 +117,7 @@ class IpOutput:
             return
         if len(self._ways) >= _WAYS_LIMIT:
             self._ways.clear()
-        self._ways.setdefault(options, {})[route] = _Way(path, route)
+        self._ways.setdefault(options, {})[route] = Way(path, route)
 
     def _may_send_from(self, src: bytes, port: int | None) -> bool:
         """RFC 1122 3.2.1.3: never from an address that isn't ours."""

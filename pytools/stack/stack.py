@@ -371,7 +371,7 @@ class Stack:
         if self._node.loopback:
             self._deliver_loopback(now)
         while not self._outbox:
-            if not any(poll(now) for poll in self._pollers):
+            if not self._pollers or not any(poll(now) for poll in self._pollers):
                 return None
         frame = self._outbox.popleft()
         trace = self.trace

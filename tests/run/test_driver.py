@@ -1,6 +1,7 @@
 """The loop with a scripted engine, in virtual time."""
 
 import os
+from collections.abc import Iterator, Sequence
 from errno import EAGAIN, EMSGSIZE, ENOBUFS, ENODEV, EPERM
 
 import pytest
@@ -421,3 +422,105 @@ def test_a_readable_link_that_gives_nothing_does_not_spin() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+class FloodLink(TestLink):
+    """A link with a descriptor that is always readable; `answers` says what arrives when a frame is sent."""
+
+    def __init__(self, network: Network, fileno: int) -> None:
+        super().__init__(network, filenos=(fileno,))
+        self.answers = 1
+
+    def send(self, transmit: Transmit) -> bool:
+        for _ in range(self.answers):
+            self.arrive("answer")
+        return super().send(transmit)
+
+
+class CountingWaiter(VirtualWaiter):
+    """Counts how often the descriptors are asked."""
+
+    __slots__ = ("waits",)
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.waits = 0
+
+    def wait(self, until: Ns, readable: Sequence[int], writable: Sequence[int]) -> Ns:
+        self.waits += 1
+        return super().wait(until, readable, writable)
+
+
+class Flood:
+    """Each answer asks for the next frame, `count` times; `callbacks` counts those of another readable descriptor."""
+
+    def __init__(self, reader: int, other: int, count: int, answers: int = 1) -> None:
+        network, engine = Network(), ScriptedEngine()
+        self.waiter, self.link, self.engine, self.callbacks = (
+            CountingWaiter(network),
+            FloodLink(network, reader),
+            engine,
+            0,
+        )
+        self.link.answers = answers
+
+        def again(frame: bytes, now: Ns) -> None:
+            if len(self.link.sent) < count:
+                engine.queue("question")
+
+        engine.at_frame = again
+        engine.queue("question")
+        driver = Driver(engine, [self.link], self.waiter)
+        driver.watch(other, self._called)
+        driver.run(lambda: len(self.link.sent) >= count)
+
+    def _called(self) -> None:
+        self.callbacks += 1
+
+
+@pytest.fixture
+def readable() -> Iterator[tuple[int, int]]:
+    """Two descriptors that are readable for ever."""
+    reader, writer = os.pipe()
+    other, end = os.pipe()
+    os.write(writer, b"x")
+    os.write(end, b"x")
+    yield reader, other
+    for fileno in (reader, writer, other, end):
+        os.close(fileno)
+
+
+def test_answers_that_come_at_once_are_taken_without_asking_poll(readable: tuple[int, int]) -> None:
+    reader, writer = os.pipe()
+    try:
+        flood = Flood(readable[0], reader, 1_000)
+        assert len(flood.link.sent) == 1_000
+        assert flood.waiter.waits < 1_000 // loop.PROMPT_LIMIT + 10
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_flood_does_not_starve_other_descriptors(readable: tuple[int, int]) -> None:
+    reader, writer = os.pipe()
+    try:
+        flood = Flood(readable[0], readable[1], 1_000)
+        assert flood.callbacks >= 1_000 // (loop.PROMPT_LIMIT + 2)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_one_answer_in_vain_goes_back_to_poll(readable: tuple[int, int]) -> None:
+    network, engine = Network(), ScriptedEngine()
+    link, waiter = FloodLink(network, readable[0]), CountingWaiter(network)
+    link.answers = 0
+    driver = Driver(engine, [link], waiter)
+    engine.at_frame = lambda frame, now: engine.queue("question")
+    for _ in range(2 * loop.PROMPT_LIMIT):
+        link.arrive("late")
+        before = waiter.waits
+        driver.step(0)
+        driver.step(0)
+        assert waiter.waits > before
+    assert len(link.sent) == 2 * loop.PROMPT_LIMIT

@@ -195,3 +195,54 @@ def test_an_errno_leaves_no_template(host):
         assert t.ping("192.0.2.1") == errno.ENETUNREACH
     assert t.ping("10.0.0.2", payload=bytes(2000), df="do") == errno.EMSGSIZE
     assert not templates(t)
+
+
+@pytest.mark.parametrize("options", [{}, {"ttl": 9, "tos": 0x28}, {"df": "do"}, {"df": "dont"}])
+def test_the_first_packet_to_each_address_agrees_with_scapy(host, options):
+    t, rng, given = known(host), Random(5), IpOptions(**options)
+    t.routes("192.0.2.0/24", "10.0.0.2")
+    t.routes("2001:db8::/32", "fd00::2")
+    t.ping("192.0.2.1")
+    ttl, tos = options.get("ttl", 64), options.get("tos", 0)
+    for number in range(2, 120):
+        data = rng.choice((b"", b"x", bytes(56), b"\xff" * 57, rng.randbytes(200)))
+        ident, seq = rng.getrandbits(16), rng.choice((0, 0xFFFF, rng.getrandbits(16)))
+        t._collect()
+        t.frames.clear()
+        t.stack.send_echo(parse_ip(f"192.0.2.{number}"), ident, seq, data, t.now, given)
+        t.stack.send_echo(parse_ip(f"2001:db8::{number:x}"), ident, seq, data, t.now, given)
+        t._collect()
+        four, six = (frame for _, frame in t.frames)
+        link, sent = Ether(src=ME, dst=PEER), Ether(four)[IP]
+        flags = "" if options.get("df") == "dont" else "DF"
+        ip = IP(src="10.0.0.10", dst=f"192.0.2.{number}", id=sent.id, flags=flags, ttl=ttl, tos=tos)
+        assert four == bytes(link / ip / ICMP(id=ident, seq=seq) / data)
+        ip6 = IPv6(src="fd00::10", dst=f"2001:db8::{number:x}", hlim=ttl, tc=tos)
+        assert six == bytes(link / ip6 / ICMPv6EchoRequest(id=ident, seq=seq, data=data))
+
+
+def test_a_first_packet_waits_for_a_gateway_out_of_date(host):
+    t = known(host)
+    t.routes("192.0.2.0/24", "10.0.0.3")
+    t.ping("192.0.2.1")
+    t.receives(arp_reply("10.0.0.3"))
+    t.ping("192.0.2.2")
+    t._collect()
+    t.frames.clear()
+    t.advance(46)
+    t.ping("192.0.2.3")
+    t.expects("ECHO *")
+    t.advance(5)
+    t.expects("ARP who-has 10.0.0.3 tell 10.0.0.10")
+
+
+def test_a_first_packet_that_is_too_large_goes_in_pieces(host):
+    t = known(host)
+    t.routes("192.0.2.0/24", "10.0.0.2")
+    t.ping("192.0.2.1")
+    t.ping("192.0.2.2")
+    t._collect()
+    t.frames.clear()
+    t.ping("192.0.2.3", payload=bytes(2000))
+    t.expects("ECHO * frag *", "ICMP frag *")
+    assert t.ping("192.0.2.4", payload=bytes(2000), df="do") == errno.EMSGSIZE
