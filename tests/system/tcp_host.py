@@ -85,9 +85,11 @@ class Host:
     def socket(self, address):
         return StreamSocket(self.tcp, so.AF_INET if len(address) == 4 else so.AF_INET6)
 
-    def connect(self, remote, outgoing=b"", **options):
+    def connect(self, remote, outgoing=b"", local=None, **options):
         """An App on a connection to `remote`."""
         stream = self.socket(remote[0])
+        if local is not None:
+            stream.bind(*local)
         with pytest.raises(BlockingIOError):
             stream.connect(remote, self.now())
         app = App(stream, outgoing, **options)

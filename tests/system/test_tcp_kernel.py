@@ -12,11 +12,14 @@ import pytest
 
 from pytools.link import host
 from pytools.link.bpf import ARP_ALL, Interest
+from pytools.link.muzzle import MuzzledListener
 from pytools.link.packet_socket import PacketLink
+from pytools.link.raw_ip import RawIpLink
 from pytools.link.tap import TapLink
 from pytools.stack import sockets as so
+from pytools.stack.routes import Route
 from pytools.stack.tcp import state as st
-from pytools.wire.addr import parse_ip
+from pytools.wire.addr import Network, parse_ip
 from tests.system.tcp_host import Host, Kernel, exchange
 
 pytestmark = pytest.mark.root
@@ -339,3 +342,35 @@ def test_the_kernel_shows_the_options_that_were_agreed(setting):
     held.set()
     setting.host.run(lambda: kernel.over)
     kernel.outcome()
+
+
+@pytest.mark.parametrize("serves", [False, True], ids=["client", "server"])
+@pytest.mark.parametrize(("family", "address"), [(4, "127.0.0.1"), (6, "::1")])
+def test_on_lo_beside_the_kernel_on_its_own_address(wire, family, address, serves):
+    """From the host's own address, with the muzzled listener: the kernel resets nothing."""
+    local = parse_ip(address)
+    with wire.ours.entered():
+        muzzle = MuzzledListener(local)
+        link = RawIpLink(host.interface("lo"), Interest(addresses=(local,), ports=((6, muzzle.port),)))
+    try:
+        ours = Host(link)
+        ours.stack.add_address(0, local, 8 if family == 4 else 128, shared=True)
+        ours.stack.add_route(Route(Network(local, 8 * len(local)), 0))
+        setting = Setting(ours, wire.ours, {family: (address, address)}, "lo")
+        if serves:
+            outgoing, theirs = os.urandom(1 << 20), os.urandom(1 << 20)
+            app, kernel = setting.from_kernel(
+                lambda sock: exchange(sock, theirs), family, port=muzzle.port, outgoing=outgoing
+            )
+        else:
+            outgoing, theirs = os.urandom(1 << 20), os.urandom(1 << 20)
+            app, kernel = setting.to_kernel(
+                lambda sock: exchange(sock, theirs), family, outgoing=outgoing, local=(local, muzzle.port)
+            )
+        ours.run(lambda: app.done and kernel.over)
+        assert app.error == 0
+        assert kernel.outcome() == (len(outgoing), hashlib.sha256(outgoing).hexdigest())
+        assert (app.received, app.digest.hexdigest()) == (len(theirs), hashlib.sha256(theirs).hexdigest())
+    finally:
+        link.close()
+        muzzle.close()

@@ -41,7 +41,7 @@ class Flow:
         self.generation = node.generation
         self.offloads = path.iface.port.offloads
         header = 20 if len(dst) == 4 else 40
-        self.mss = path.path_mtu - header - 20
+        self.mss = (min(path.path_mtu, 65535) if header == 20 else path.path_mtu) - header - 20
         self.local_mss = (path.iface.mtu if header == 20 else path.iface.mtu6) - header - 20
         """What we can take: of the interface, whatever the path (MUST-67)."""
         self.config = config

@@ -507,7 +507,10 @@ class Tcp:
         """Octets of one super-segment: 64 KB where the link cuts it, some segments where software does."""
         flow = connection.flow
         wanted = OFFLOAD_TSO4 if len(flow.src) == 4 else OFFLOAD_TSO6
-        return MAX_SUPER_SEGMENT if flow.offloads & wanted else self.software_segments * connection.tx.sender.mss
+        if flow.offloads & wanted:
+            return MAX_SUPER_SEGMENT
+        mss = connection.tx.sender.mss
+        return max(mss, min(self.software_segments * mss, MAX_SUPER_SEGMENT))  # lo's MSS is 65,496
 
 
 def listening_places(listener: Listener) -> list[tuple[bytes, int]]:
