@@ -79,8 +79,10 @@ class Syscalls(Values):
             running.result = (method(call), None)
         except OSError as error:
             running.result = (-1, errno.errorcode.get(error.errno or 0, "?"))
-        except Exception as error:
+        except (MismatchError, UnknownError) as error:
             running.failure = error
+        except Exception as error:
+            running.failure = UnknownError(f"{call.name}(): this form of its arguments is not known ({error})")
         running.done.set()
         with suppress(OSError):
             os.write(self._kernel.wake_writer, b".")

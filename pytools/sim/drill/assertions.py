@@ -69,7 +69,10 @@ class Evaluator:
         except SyntaxError as error:
             raise UsageError(f"code: {error.msg}") from None
         for statement in module.body:
-            self._statement(statement)
+            try:
+                self._statement(statement)
+            except (ArithmeticError, TypeError, ValueError, MemoryError) as error:
+                raise UsageError(f"code: {ast.unparse(statement)!r}: {error}") from None
 
     def _statement(self, node: ast.stmt) -> None:
         if isinstance(node, ast.Assert):

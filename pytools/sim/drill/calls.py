@@ -9,7 +9,7 @@ from pytools.sim.drill.descriptors import Datagrams, Descriptor, Epoll, File, Pi
 from pytools.sim.drill.machine import Machine
 from pytools.sim.drill.syntax import Anything, Call
 from pytools.sim.drill.tcp_info import tcp_info
-from pytools.sim.drill.values import MismatchError, UnknownError, Values
+from pytools.sim.drill.values import MOST, MismatchError, UnknownError, Values
 from pytools.stack import sockets as so
 from pytools.stack.events import UdpReceived
 from pytools.stack.sockets import StreamSocket
@@ -74,6 +74,8 @@ class Calls(Values):
             result = self._give_up(call, error)
         except OSError as error:
             result = self._give_up(call, error)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise UnknownError(f"{call.name}(): this form of its arguments is not known ({error})") from error
         finally:
             self._machine.pump()
         for table in (self._progress, self._until):
@@ -261,7 +263,7 @@ class Calls(Values):
         """From a file that is all zeros."""
         if not isinstance(self._found(call, 1), File):
             _fail(errno.EINVAL)
-        return self._send(call, bytes(self.number(call, 3)), 0)
+        return self._send(call, bytes(min(self.number(call, 3), MOST)), 0)
 
     def _do_pipe(self, call: Call) -> int:
         """pipe([5, 6]): the reading end, the writing end."""

@@ -1,5 +1,6 @@
 """Plays a script on our stack in virtual time and says where it went another way."""
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -277,15 +278,21 @@ class Runner:
         if packet.mutation:
             raise UsageError("damaging packets ({...}) is not known")
         flow = self._flow_for(packet)
-        if packet.icmp is not None:
-            octets = build_icmp(packet.icmp, packet, flow, machine.local, machine.remote)
-        elif packet.tcp is not None:
-            octets = build_tcp(packet.tcp, packet, flow, machine.local, machine.remote, bytes(packet.tcp.length))
-            flow.established |= "." in packet.tcp.flags and flow.offset is not None
-        else:
-            octets = build_udp(packet.udp_length or 0, packet, flow, machine.local, machine.remote)
+        try:
+            octets = self._octets(packet, flow)
+        except (struct.error, OverflowError):
+            raise UsageError("a number does not fit its field") from None
+        flow.established |= packet.tcp is not None and "." in packet.tcp.flags and flow.offset is not None
         self._say(event.text[event.text.index("<") :])
         machine.inject(octets)
+
+    def _octets(self, packet: PacketStep, flow: Flow) -> bytes:
+        machine, _ = self._start()
+        if packet.icmp is not None:
+            return build_icmp(packet.icmp, packet, flow, machine.local, machine.remote)
+        if packet.tcp is not None:
+            return build_tcp(packet.tcp, packet, flow, machine.local, machine.remote, bytes(packet.tcp.length))
+        return build_udp(packet.udp_length or 0, packet, flow, machine.local, machine.remote)
 
     # Packets out.
 

@@ -101,7 +101,7 @@ class Reader:
         match = self._match(_INTEGER)
         if match is None:
             self._fail(f"expected {what}")
-        return int(match.group(), 0)
+        return _int(match.group())
 
     # The script.
 
@@ -401,7 +401,7 @@ class Reader:
         if (match := self._match(_FLOAT)) is not None:
             return float(match.group())
         if (match := self._match(_INTEGER)) is not None:
-            return self._after_integer(int(match.group(), 0))
+            return self._after_integer(_int(match.group()))
         word = self._word("a value")
         if self._peek("("):
             return Apply(word, self._arguments())
@@ -411,7 +411,7 @@ class Reader:
         """`2*3` is written out in some scripts; a `*` on the next line is a time."""
         while (factor := _FACTOR.match(self._text, self._at)) is not None:
             self._at = factor.end()
-            value *= int(factor[1], 0)
+            value *= _int(factor[1])
         return value
 
     def _list(self, end: str) -> list[Any]:
@@ -440,6 +440,11 @@ class Reader:
 def _unescape(match: re.Match[str]) -> str:
     word = match[1]
     return chr(int(word[1:], 16)) if word[0] == "x" and len(word) == 3 else _ESCAPES.get(word, word)
+
+
+def _int(text: str) -> int:
+    """Decimal, also with zeros before it, or 0x hexadecimal."""
+    return int(text, 16) if "x" in text or "X" in text else int(text)
 
 
 def _ns(text: str) -> Ns:

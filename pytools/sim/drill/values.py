@@ -9,6 +9,8 @@ from pytools.sim.drill.syntax import ANY, Anything, Apply, Call, Symbol
 from pytools.wire.addr import parse_ip
 
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|\d+)")
+MOST: Final = 1 << 28
+"""Octets of one call at most: a size with a typing error must not fill the memory."""
 _PLAIN: Final = ("htons", "htonl", "ntohs", "ntohl", "inet_addr", "inet6_addr", "inet_pton")
 
 
@@ -41,7 +43,9 @@ class Values:
             text = self._defines[word]
             if text[:1] in ('"', "`"):
                 return text[1:-1]
-            return int(text, 0) if _NUMBER.fullmatch(text) else self._word(text)
+            if _NUMBER.fullmatch(text):
+                return int(text, 16) if "x" in text.lower() else int(text)
+            return self._word(text) if text != word else text
         if word in CONSTANTS:
             return CONSTANTS[word]
         raise UnknownError(f"constant {word} is not known")
@@ -49,7 +53,7 @@ class Values:
     def _apply(self, argument: Apply) -> Any:
         values = [self.value(element) for element in argument.arguments]
         if argument.name == "|" and all(isinstance(value, int) for value in values):
-            return values[0] | values[1]
+            return int(values[0]) | int(values[1])
         if argument.name in _PLAIN:
             return values[-1] if values else ANY
         raise UnknownError(f"{argument.name}() is not known")
@@ -65,7 +69,7 @@ class Values:
 
     def payload(self, call: Call, index: int) -> bytes:
         """The octets that a call writes: its string, or as many zeros as the size after it says."""
-        size = self.number(call, index + 1)
+        size = min(self.number(call, index + 1), MOST)
         text = call.arguments[index]
         data = text.encode("latin-1", "replace") if type(text) is str else b""
         return (data + bytes(max(0, size - len(data))))[: max(0, size)]
@@ -80,7 +84,7 @@ class Values:
                 element = (ANY, element.get("iov_len", 0))
             if not isinstance(element, tuple) or len(element) != 2:
                 raise UnknownError("an iovec is [{..., size}, ...]")
-            lengths.append(int(self.value(element[1])))
+            lengths.append(min(max(0, int(self.value(element[1]))), MOST))
         return lengths
 
     def message(self, call: Call) -> dict[str, Any]:
