@@ -16,7 +16,8 @@ from pytools.engine import ETHERNET, Port
 from pytools.errors import PytoolsError
 from pytools.render import dissect
 from pytools.render.assemble import HAPPENED, RECEIVED, REFUSED, SENT, Assembler, Line
-from pytools.render.escape import escape, is_utf8
+from pytools.render.escape import draws_unicode, escape
+from pytools.render.relative import RelativeNumbers
 from pytools.render.style import Style
 from pytools.render.words import right_half, words
 from pytools.trace.events import ProbeFailed, ProbeLost
@@ -37,7 +38,7 @@ _BAD: Final = frozenset((ProbeLost, ProbeFailed))
 class TextRenderer:
     """Writes trace events to a text stream; time counts from `start_at`.
 
-    `level` is the number of -v. `ascii_only` None asks the stream's encoding. Call `flush` before waiting, and at the
+    `level` is the number of -v. `ascii_only` None asks the stream's encoding and the locale. Call `flush` before waiting, and at the
     end. `on_event` raises nothing: an error of the stream is kept and raised by `flush`, outside of the engine.
     """
 
@@ -52,6 +53,7 @@ class TextRenderer:
         "_level",
         "_link_types",
         "_long_count",
+        "_numbers",
         "_start_at",
         "_stream",
         "_style",
@@ -73,11 +75,12 @@ class TextRenderer:
         self._level = level
         self._link_types = {port.index: port.link_type for port in ports}
         self._start_at = start_at
+        self._numbers = RelativeNumbers()
         self._last_at: Ns | None = None
         self._style = Style(color)
         encoding = getattr(stream, "encoding", None) or "ascii"
         if ascii_only is None:
-            ascii_only = not is_utf8(encoding)
+            ascii_only = not draws_unicode(encoding)
         self._encoding = "ascii" if ascii_only else "utf-8"
         self._column = _NARROWEST
         self._count = 0
@@ -117,7 +120,11 @@ class TextRenderer:
             return self._happening(line)
         frame = line.frame or b""
         link_type = self._link_types.get(event.port, ETHERNET)
-        head = self._head(line, describe(frame, link_type), right_half(line.events, self._level))
+        head = self._head(
+            line,
+            describe(frame, link_type, bases=self._numbers.of(frame, link_type)),
+            right_half(line.events, self._level),
+        )
         return head if self._level < HEADERS else "".join((head, *self._below(line, frame, link_type)))
 
     def _happening(self, line: Line) -> str:
