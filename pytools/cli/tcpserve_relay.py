@@ -9,7 +9,7 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EAGAIN, EPERM, EPIPE
+from errno import EPERM, EPIPE
 from typing import Final
 
 from pytools.cli.output import OutputError
@@ -41,14 +41,11 @@ class Pump:
         self._is_watching = False
         self._reader_ended = False
         self._writer_ended = False
-        self._is_busy = False
         self.relay = Relay(self.on_change)
         self._watch_reader()
 
     def on_change(self) -> None:
-        """The relay has input to take, or room again, or is over."""
-        if self._is_busy:
-            return
+        """The relay has input to take, or room again, or is over. The server calls it and goes on by itself."""
         if self.relay.ended:
             self._unwatch_reader()
         self._deliver()
@@ -92,16 +89,13 @@ class Pump:
 
     def _deliver(self) -> None:
         """Write what can be written without waiting."""
-        relay, moved = self.relay, False
-        while (pending := relay.pending) and not self._writer_ended:
-            if not self._is_writable():
-                break
+        relay = self.relay
+        while (pending := relay.pending) and not self._writer_ended and self._is_writable():
             try:
                 relay.take(os.write(self._writer, pending[:PIPE_BUF]))
-                moved = True
+            except BlockingIOError:
+                break
             except OSError as error:
-                if error.errno == EAGAIN:
-                    break
                 self._on_write_error(error)
         if self._writer_ended:
             while relay.pending:
@@ -110,10 +104,12 @@ class Pump:
             self._writer_ended = True
             self.on_writer_end()
         self._watch_writer(bool(relay.pending))
-        if moved and not relay.pending and not relay.ended:
-            self._is_busy = True
-            self._touch(self._number)  # there is room for more
-            self._is_busy = False
+
+    def _on_writable(self) -> None:
+        """What was held up goes on, and the server is asked for more when all of it is gone."""
+        self._deliver()
+        if not self.relay.pending:
+            self._touch(self._number)
 
     def _is_writable(self) -> bool:
         poll = select.poll()
@@ -136,7 +132,7 @@ class Pump:
                     raise
                 return
             self._epoll = epoll
-            self._driver.watch(epoll.fileno(), self.on_change)
+            self._driver.watch(epoll.fileno(), self._on_writable)
         elif not wanted and self._epoll is not None:
             self._driver.unwatch(self._epoll.fileno())
             self._epoll.close()

@@ -186,6 +186,8 @@ class TcpServer:
         for client in self._clients.values():
             if client.number == number:
                 self._pump(client, now)
+                if _is_over(client.connection):
+                    self._on_ended(client, now)
                 break
         self._drain(now)
 
@@ -264,7 +266,7 @@ class TcpServer:
         self.most_clients = max(self.most_clients, len(self._clients))
         self._told.append(ClientOpened(now, number, local, peer))
         self._pump(client, now)
-        if connection.state is st.CLOSED or connection.state is st.TIME_WAIT:
+        if _is_over(connection):
             self._on_ended(client, now)  # it was over before it was accepted
 
     def _stop_listening(self, now: Ns) -> None:
@@ -417,13 +419,17 @@ class TcpServer:
         if client.connection not in self._clients:
             return
         self._pump(client, now)
-        ended = client.connection.state is st.CLOSED or client.connection.state is st.TIME_WAIT
-        if ended:
+        if _is_over(client.connection):
             self._on_ended(client, now)
         elif client.close_by <= now:
             self._reset(client, "linger", now)
         elif client.idle_at <= now:
             self._reset(client, "idle", now)
+
+
+def _is_over(connection: Connection) -> bool:
+    """Nothing more will come from the peer."""
+    return connection.state is st.CLOSED or connection.state is st.TIME_WAIT
 
 
 def _ending(client: Client) -> str:

@@ -371,3 +371,25 @@ def test_arrivals_of_the_other_family_find_nobody_where_only_one_is_served():
     world = World(places=((ANY6, 7),))
     assert world.connect(OURS).take_error() == 111
     assert talk(world, OURS6) == b"hello"
+
+
+def test_a_relay_that_is_slow_gets_what_came_before_the_end():
+    relay = services.Relay(lambda: None)
+    world = World(lambda: relay)
+    stream = world.connect()
+    relay.finish()
+    world.server.touch(1, world.now)
+    stream.send(b"first", world.now)
+    world.run(0.1)
+    stream.send(b"last", world.now)
+    stream.close(world.now)
+    world.run(1)
+    assert world.endings == [], "the connection is over, its last octets are not delivered"
+    relay.take(5)
+    world.server.touch(1, world.now)
+    assert relay.pending == b"last"
+    relay.take(4)
+    world.server.touch(1, world.now)
+    world.run(0)
+    assert relay.ended
+    assert world.endings == ["FIN"]
