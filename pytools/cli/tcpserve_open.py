@@ -6,14 +6,10 @@ from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Final
 
 from pytools.cli.open import Path, PathRequest, open_path
-from pytools.cli.open_host import COOKED_WAY, ETHERNET_WAY, RAW_WAY, Binding, HostPath
 from pytools.cli.open_tcp import TcpWay
-from pytools.engine import ETHERNET
 from pytools.errors import LinkError, UsageError
-from pytools.link import host
-from pytools.link.host import Interface
 from pytools.stack.tcp.tcp import ANY4, ANY6
-from pytools.wire.addr import format_ip, is_link_local, parse_ip
+from pytools.wire.addr import format_ip, parse_ip
 
 Place = tuple[bytes, int]
 HIGHEST: Final = 65535
@@ -47,43 +43,9 @@ def open_server(request: PathRequest) -> Path:
     way = request.via.partition(":")[0]
     if way not in ("auto", "packet") or request.address is not None:
         return open_path(request)
-    path = HostPath(request)
-    try:
-        _open_interfaces(path, Binding(request.interfaces, False), local=way == "auto")
-    except BaseException:
-        path.close()
-        raise
-    return path
+    from pytools.cli.tcpserve_host import open_on_host
 
-
-def _open_interfaces(path: HostPath, binding: Binding, *, local: bool) -> None:
-    """Sockets on the interfaces that have addresses, and the host's routes for what we answer."""
-    bound = binding.interface
-    chosen = [one for one in host.interfaces() if one.up and (bound is None or one.index == bound.index)]
-    if bound is not None and not chosen:
-        raise LinkError(f"{bound.name} is down (ip link set {bound.name} up)")
-    loopback = next((one for one in chosen if one.loopback), None) if local else None
-    for interface in chosen:
-        for own in host.addresses(interface.index):
-            # A link-local address says nothing without its link, so it takes -I.
-            if binding.source not in (None, own.address) or (is_link_local(own.address) and bound is None):
-                continue
-            if loopback is not None:
-                path.add_own(path.port_for(RAW_WAY, loopback), own.address, loopback.index)
-            if not interface.loopback:
-                path.add_own(path.port_for(_way_of(interface), interface), own.address, interface.index)
-    if not path.ports:
-        raise LinkError(f"bind: Cannot assign requested address: {_where(binding)} has no address", EADDRNOTAVAIL)
-    for family in (4, 6):
-        path.add_table(family)
-
-
-def _way_of(interface: Interface) -> str:
-    return ETHERNET_WAY if interface.link_type == ETHERNET and interface.arpable else COOKED_WAY
-
-
-def _where(binding: Binding) -> str:
-    return binding.interface.name if binding.interface is not None else "this host"
+    return open_on_host(request, local=way == "auto")
 
 
 def places_of(path: Path, ports: Sequence[int], listen: Sequence[bytes], family: int, bound: bool) -> list[Place]:

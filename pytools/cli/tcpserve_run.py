@@ -302,8 +302,9 @@ class _Run:
             reason = self._reason(signals, listening)
             if not reason and clock() >= end_at:
                 reason = "deadline"
-            if not reason and not driver.step(end_at):
+            if not reason and not driver.step(min(end_at, self._output.draw_at)):
                 reason = "idle"
+            self._output.draw()
             if reason:
                 break
         self._say_goodbye(driver)
