@@ -14,7 +14,7 @@ from pytools.cli.tcpconnect_output import JsonOutput, Output, TextOutput
 from pytools.cli.tcpconnect_pipe import Channel, Pipe, PlainChannel
 from pytools.cli.tcpconnect_plan import Plan
 from pytools.engine import EngineEvent
-from pytools.errors import EXIT_COULD_NOT_ASK, EXIT_NO, EXIT_YES, PytoolsError
+from pytools.errors import EXIT_NO, EXIT_YES, ConnectionFailedError, PytoolsError
 from pytools.probe.tcpconnect import TcpConnectEngine
 from pytools.probe.tcpconnect_events import (
     FAILED,
@@ -87,10 +87,13 @@ class Run:
             interrupted = why != IDLE and not self._is_over()
             driver.flush()
             self._part(driver)
-        except OutputError:
+        except (OutputError, ConnectionFailedError) as error:
+            self._part(driver)  # the wire is still there: the peer learns that nobody listens any more
+            if isinstance(error, ConnectionFailedError):
+                self._output.end(error.exit_status, "error", str(error))
             raise
         except PytoolsError as error:
-            self._output.end(EXIT_COULD_NOT_ASK, "error", str(error))
+            self._output.end(error.exit_status, "error", str(error))
             raise
         finally:
             if ladder is not None:
@@ -151,7 +154,7 @@ class Run:
         """Say good-bye to a peer that is still there: FIN, or RST if it has sent what nobody read."""
         pipe, kept, now = self._pipe, self._engine.kept, self._path.waiter.now()
         if pipe is not None:
-            self._error = pipe.error
+            self._error, self._pipe = pipe.error, None
             pipe.close()
         self._engine.finish(now)
         if kept is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET, EPROTO
 from typing import Any, Final
 
-from pytools.errors import ConnectionFailedError
+from pytools.errors import ConnectionFailedError, UsageError
 from pytools.stack import sockets as so
 from pytools.stack.sockets import StreamSocket
 from pytools.units import MS, Ns
@@ -23,11 +23,16 @@ class Tls:
     """
 
     def __init__(self, name: str, *, quick: bool = False) -> None:
-        self._name = name
+        self._name = name.partition("%")[0]
         self._quick = quick
         self._context = ssl.create_default_context()
         self._context.check_hostname = False
         self._context.verify_mode = ssl.CERT_NONE
+        try:
+            # A first time for nothing: it loads IDNA's tables, which may not be readable later, and checks the name.
+            self._context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=self._name)
+        except (ValueError, UnicodeError) as error:
+            raise UsageError(f"--tls-name {self._name}: {error}") from None
 
     def open(self, stream: StreamSocket, now: Ns, on_tls: OnTls) -> "TlsChannel":
         """Start a handshake on an open connection."""

@@ -43,7 +43,7 @@ _DEFAULT6: Final = addr.Network(bytes(16), 0)
 DESCRIPTION: Final = """\
 10.0.0.0/24  fd00::/64         the LAN; your stack is 10.0.0.10 and fd00::10, the impaired wire is in front of it
   .1   the router: answers echo
-  .2   the peer: answers echo, UDP echo (port 7) and discard (port 9)
+  .2   the peer: answers echo, UDP echo (port 7) and discard (port 9), TCP echo 7, discard 9, chargen 19, http 80
   .99  nobody: Destination Host Unreachable from your own stack
 10.0.1.0/24  fd00:0:0:1::/64   behind the router
   .2   the far host: answers like the peer

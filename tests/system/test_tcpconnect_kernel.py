@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.run.tls import server_context
 from tests.system.conftest import Namespace, Wire
 
 pytestmark = pytest.mark.root
@@ -318,3 +319,69 @@ def test_the_lab_has_services_to_talk_to():
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, b"hello"), done.stderr
+
+
+def serve_tls(listening: socket.socket) -> threading.Thread:
+    """A TLS server of the ssl module that echoes one line."""
+
+    def talk(connection: socket.socket) -> None:
+        with server_context().wrap_socket(connection, server_side=True) as secure:
+            if line := secure.recv(100):
+                secure.sendall(line)
+            with contextlib.suppress(OSError):
+                secure.recv(1)
+
+    return serve(listening, talk)
+
+
+def test_a_tls_handshake_is_timed_and_carries_data(wire: Wire):
+    listening = listen(wire.peer, "10.9.0.2")
+    thread = serve_tls(listening)
+    done = ours(wire.ours, "--tls", "--tls-name", "server.test", "10.9.0.2", port_of(listening), input="secret\n")
+    thread.join(10)
+    assert (done.returncode, done.stdout) == (0, "secret\n"), done.stderr
+    assert "TLS handshake time=" in done.stderr
+    assert "TLSv1.3" in done.stderr
+
+
+def test_a_tls_handshake_alone_is_a_record(wire: Wire):
+    listening = listen(wire.peer, "fd09::2")
+    thread = serve_tls(listening)
+    done = ours(wire.ours, "--tls", "-z", "--json", "fd09::2", port_of(listening))
+    thread.join(10)
+    assert done.returncode == 0, done.stderr
+    (record,) = [r for r in map(json.loads, done.stdout.splitlines()) if r["event"] == "tls"]
+    assert record["handshake_ms"] > 0
+    assert record["version"] == "TLSv1.3"
+
+
+def test_a_server_without_tls_is_one_line_and_status_1(wire: Wire):
+    listening = listen(wire.peer, "10.9.0.2")
+    thread = serve(listening, lambda connection: connection.sendall(b"220 hello, no TLS here\r\n"))
+    done = ours(wire.ours, "--tls", "-z", "10.9.0.2", port_of(listening))
+    thread.join(10)
+    assert done.returncode == 1
+    assert "TLS: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_the_peer_is_told(wire: Wire):
+    listening = listen(wire.peer, "10.9.0.2")
+    ends: list[str] = []
+
+    def talk(connection: socket.socket) -> None:
+        try:
+            while True:
+                connection.sendall(bytes(100_000))
+        except OSError as error:
+            ends.append(type(error).__name__)
+
+    thread = serve(listening, talk)
+    with open("/dev/full", "wb") as full:
+        words = ("-d", "10.9.0.2", port_of(listening))
+        done = ours(wire.ours, *words, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    thread.join(10)
+    assert done.returncode == 1
+    assert done.stderr == "pytools tcpconnect: write error: No space left on device\n"
+    assert ends
+    assert ends[0] in ("ConnectionResetError", "BrokenPipeError")
