@@ -26,7 +26,7 @@ def test_there_are_runs_to_compare():
     assert len(RUNS) >= 4
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:wire|stack|link)/\w+\.py)`", README))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:wire|stack|link)/[\w/]+\.py)`", README))))
 def test_a_file_of_the_map_exists(name):
     assert (ROOT / "pytools" / name).is_file()
 
