@@ -60,6 +60,7 @@ class PathRequest:
         "address",
         "bypass_routing",
         "command",
+        "discover",
         "endless",
         "family",
         "ident",
@@ -114,6 +115,7 @@ class PathRequest:
         endless: bool = False,
         reads_stdin: bool = False,
         send_buffer: int = 0,
+        discover: str | None = None,
         stack_config: "StackConfig | None" = None,
         trace: TraceRequest | None = None,
     ) -> None:
@@ -126,6 +128,8 @@ class PathRequest:
         """Further addresses of our own on the same link, as `address`."""
         self.probe = probe
         """On a network shared with others use our addresses only when nobody objected (RFC 5227, RFC 4862)."""
+        self.discover = discover
+        """Path MTU discovery where the kernel does it (the ICMP datagram socket): "do", "want", "dont" or "probe"."""
         self.mtu = mtu
         """Our MTU if it is to be lower than the link's, else 0."""
         self.network = network

@@ -186,6 +186,7 @@ class HostPath(Path):
                 index=0,
                 ident=self.ident,
                 on=self._binding.interface,
+                discover=self.request.discover,
                 send_buffer=self.request.send_buffer,
                 clock=self._clock,
             )

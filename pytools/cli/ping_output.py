@@ -190,13 +190,13 @@ class TextOutput(Output):
         given = self.plan.given
         if not given.stats and not given.hist:
             return
-        from pytools.render.escape import is_utf8
+        from pytools.render.escape import draws_unicode
         from pytools.render.ping_table import histogram_lines, stats_line
 
         if given.stats and (line := stats_line(summary)):
             print(line)
         if given.hist:
-            for line in histogram_lines(summary, ascii_only=not is_utf8(sys.stdout.encoding)):
+            for line in histogram_lines(summary, ascii_only=not draws_unicode(sys.stdout.encoding)):
                 print(line)
 
     def _print_table(self) -> None:

@@ -234,6 +234,7 @@ class Plan:
             seed=given.seed,
             endless=self.is_endless,
             send_buffer=given.sndbuf or 0,
+            discover="probe" if given.find_mtu else given.pmtu,
             trace=trace_request(given.verbose, given.trace_format, given.pcap, given.color, given.plain),
         )
 

@@ -174,7 +174,7 @@ class PingEngine:
         if type(token) is not int:
             self._stack.on_transmitted(token, now, at, error)
         elif error is not None:
-            self._refused(now, token, error.errno or 0)
+            self._refused(now, token, error.errno or 0, getattr(error, "mtu", 0))
         elif at is None:
             self._sent_at[token & 0xFFFF] = now
         elif self._stamped_at is not None:
@@ -430,13 +430,16 @@ class PingEngine:
         if self.config.deadline_ns:
             self.finish(now, FAILED)
 
-    def _refused(self, now: Ns, seq: int, errno: int) -> None:
-        """Our own side would not send the probe: it counts as sent, and as an error where ping counts it."""
+    def _refused(self, now: Ns, seq: int, errno: int, mtu: int = 0) -> None:
+        """Our own side would not send the probe: it counts as sent, and as an error where ping counts it.
+
+        `mtu` is what the kernel says, where it knows the way and the stack does not.
+        """
         if self._fate[seq & 0xFFFF] & _FAILED or self.done:
             return
         self._fate[seq & 0xFFFF] |= _FAILED
-        mtu = self._stack.path_mtu(self._dst, now, self.config.options) if errno == EMSGSIZE else 0
         if errno == EMSGSIZE:
+            mtu = mtu or self._stack.path_mtu(self._dst, now, self.config.options)
             self.errors += 1
         if (emit := self._stack.trace.probe) is not None:
             emit(ProbeFailed(now, self._dst, seq, errorcode.get(errno, str(errno))))

@@ -169,7 +169,8 @@ class SweepEngine:
             return
         index, seq = token >> 16, token & 0xFFFF
         if error is not None:
-            self._refused(now, index, full_seq(self.table.sent[index], seq), error.errno or 0)
+            mtu = getattr(error, "mtu", 0)
+            self._refused(now, index, full_seq(self.table.sent[index], seq), error.errno or 0, mtu)
         elif at is None:
             self._warm_until = 0
             if self.table.sent[index] & 0xFFFF == seq:
@@ -453,15 +454,15 @@ class SweepEngine:
         if self.config.tell:
             self._events.append(told)
 
-    def _refused(self, now: Ns, index: int, seq: int, errno: int) -> None:
-        """Our own side would not send the probe."""
+    def _refused(self, now: Ns, index: int, seq: int, errno: int, mtu: int = 0) -> None:
+        """Our own side would not send the probe; `mtu` as in `PingEngine`."""
         table = self.table
         if self.done or table.is_settled(index, seq):
             return
         self._warm_until = 0
-        address, mtu = table.addresses[index], 0
+        address = table.addresses[index]
         if errno == EMSGSIZE:
-            mtu = self._stack.path_mtu(address, now, self._options_of(index))
+            mtu = mtu or self._stack.path_mtu(address, now, self._options_of(index))
             self.total.errors += 1
             table.fail(index, seq)
         else:

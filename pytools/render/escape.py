@@ -8,15 +8,37 @@ The escapes are for eyes: a backslash itself is left alone, so that escaping twi
 JSON output, which is exact.
 """
 
+import os
+from collections.abc import Mapping
 from typing import Final
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")
+"""What Python puts into LC_CTYPE in the C locale (PEP 538), its own and its children's: nobody asked for that."""
+_ASCII: Final = ("C", "POSIX", "")
 _UTF8_NAMES: Final = frozenset({"utf-8", "utf8", "utf_8", "u8", "cp65001", "utf-8-sig"})
 
 
 def is_utf8(encoding: str | None) -> bool:
     """Whether a stream of this encoding can show any character; every other encoding is treated as ASCII."""
     return encoding is not None and encoding.lower() in _UTF8_NAMES
+
+
+def draws_unicode(encoding: str | None, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether pictures may use more than ASCII on a stream of this encoding: blocks, arrows, ellipses.
+
+    Python writes UTF-8 in the C locale too (PEP 538, PEP 540), where nobody asked for it and the terminal may show
+    rubbish. So LC_ALL, LC_CTYPE and LANG decide as setlocale(3) reads them: C, POSIX or none of them is ASCII.
+    """
+    if not is_utf8(encoding):
+        return False
+    given = os.environ if environ is None else environ
+    if given.get("PYTHONIOENCODING") or given.get("PYTHONUTF8") == "1":
+        return True
+    ctype = given.get("LC_CTYPE")
+    if ctype in _COERCED and given.get("LANG", "") in _ASCII:
+        ctype = None
+    return (given.get("LC_ALL") or ctype or given.get("LANG") or "C") not in _ASCII
 
 
 def escape(text: str | bytes | bytearray | memoryview, encoding: str | None = "utf-8") -> str:

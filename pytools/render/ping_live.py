@@ -11,7 +11,7 @@ from typing import Any, Final
 from pytools.engine import EngineEvent
 from pytools.probe import ping_events as events
 from pytools.probe.ping_events import Summary
-from pytools.render.escape import escape, is_utf8
+from pytools.render.escape import draws_unicode, escape
 from pytools.render.ping_table import percentile_us
 from pytools.render.ping_text import ShownTarget, format_percent, format_rtt
 from pytools.units import US
@@ -55,7 +55,7 @@ class PingLive:
         self._targets = targets
         self._history: dict[int, deque[int]] = {}
         self._console = console or Console(highlight=False, markup=False, emoji=False)
-        self._ascii = not is_utf8(self._console.encoding)
+        self._ascii = not draws_unicode(self._console.encoding)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._since: dict[int, tuple[int, int]] = {}
         """Probes and replies that were counted before the last reset."""

@@ -38,8 +38,9 @@ _BAD: Final = frozenset((ProbeLost, ProbeFailed))
 class TextRenderer:
     """Writes trace events to a text stream; time counts from `start_at`.
 
-    `level` is the number of -v. `ascii_only` None asks the stream's encoding and the locale. Call `flush` before waiting, and at the
-    end. `on_event` raises nothing: an error of the stream is kept and raised by `flush`, outside of the engine.
+    `level` is the number of -v. `ascii_only` None asks the stream's encoding and the locale. Call `flush` before
+    waiting, and at the end. `on_event` raises nothing: an error of the stream is kept and raised by `flush`, outside of
+    the engine.
     """
 
     __slots__ = (

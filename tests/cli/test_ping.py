@@ -425,6 +425,20 @@ def test_utf8_and_ascii_terminals_get_what_they_can_show() -> None:
     assert "█" in ping("-c", "3", "--hist", "10.0.0.2", environment={"LC_ALL": "C.UTF-8"}).stdout
 
 
+@pytest.mark.parametrize(
+    "environment", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": ""}]
+)
+def test_the_c_locale_gets_ascii_although_python_writes_utf8_there(environment: dict[str, str]) -> None:
+    done = ping("-v", "-c", "3", "--hist", "10.0.0.2", environment=environment)
+    assert "#" in done.stdout
+    assert (done.stdout + done.stderr).isascii()
+
+
+def test_a_utf8_locale_by_lang_alone_gets_blocks() -> None:
+    environment = {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C.UTF-8"}
+    assert "█" in ping("-c", "3", "--hist", "10.0.0.2", environment=environment).stdout
+
+
 def test_json_ends_properly_when_it_is_interrupted() -> None:
     words = [*COMMAND, "--via", "sim:pace=1", "--json", "-i", "0.05", "10.0.0.2"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT)

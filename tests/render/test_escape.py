@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytools.render.escape import escape, is_utf8
+from pytools.render.escape import draws_unicode, escape, is_utf8
 
 anything = st.one_of(st.text(), st.text(st.characters()), st.binary())
 encodings = st.sampled_from(["utf-8", "UTF8", "ascii", "ANSI_X3.4-1968", "latin-1", "iso8859-15", None])
@@ -77,3 +77,24 @@ def test_escaping_twice_changes_nothing(raw: str | bytes, encoding: str | None) 
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
 def test_printable_ascii_stays_as_it_is(text: str) -> None:
     assert escape(text, "ascii") == text == escape(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("environ", "draws"),
+    [
+        ({}, False),
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, False),
+        ({"LC_CTYPE": "C", "LANG": "en_US.UTF-8"}, False),
+        ({"LC_ALL": "", "LANG": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, True),
+        ({"LC_CTYPE": "de_DE.UTF-8"}, True),
+        ({"LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": "utf-8"}, True),
+        ({"LC_ALL": "C", "PYTHONUTF8": "1"}, True),
+    ],
+)
+def test_the_locale_that_was_asked_for_decides_what_is_drawn(environ: dict[str, str], draws: bool) -> None:
+    assert draws_unicode("utf-8", environ) is draws
+    assert not draws_unicode("iso-8859-1", environ)

@@ -64,6 +64,17 @@ def test_ping_uses_the_datagram_socket_where_the_system_allows_it(bare, target):
     assert f"64 bytes from {target}: icmp_seq=2 ttl=64 time=" in out
 
 
+@pytest.mark.parametrize(("target", "size", "words"), [("10.9.0.2", 1473, "mtu=1500"), ("fd09::2", 1453, "mtu: 1500")])
+def test_the_datagram_socket_refuses_what_must_not_be_fragmented(bare, target, size, words):
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
+    status, out, err = as_nobody(f"ping -c 1 -W 1 -M do -s {size} {target}")
+    assert status == 1
+    assert err == f"pytools ping: local error: message too long, {words}\n"
+    assert "1 packets transmitted, 0 received, +1 errors, 100% packet loss" in out
+    status, out, err = as_nobody(f"ping -c 1 -W 1 -M dont -s {size} {target}")
+    assert (status, err) == (0, "")
+
+
 def test_the_lab_and_the_simulation_need_no_permission():
     for way in ("lab", "sim"):
         status, out, _ = as_nobody(f"ping -c 1 --via {way} 10.0.0.2")
