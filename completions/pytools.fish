@@ -203,7 +203,7 @@ complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -s d -l no-stdin
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l exit-detail -d 'Exit with 10 refused, 11 timed out, 12 unreachable instead of 1.'
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -s I -l interface -x -a '(__fish_print_interfaces)' -d 'Interface, source address, or both (given twice).'
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -s i -l interval -x -d 'Seconds between attempts (1); without -c until stopped.'
-complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l info -d 'Print the connection\'s figures at its end.'
+complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l info -d 'Print the connection\'s figures at its end, as -v does.'
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l json -d 'Print one JSON object a line instead of text.'
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l ladder -d 'Draw the segments as a sequence diagram.'
 complete -c pytools -n '__fish_seen_subcommand_from tcpconnect' -l mss -x -d 'Advertise this MSS.'

@@ -117,7 +117,9 @@ def tcpconnect(
         bool, typer.Option("-N", "--half-close", help="Half-close at the end of input: always done, for nc's habit.")
     ] = False,
     detach: Annotated[bool, typer.Option("-d", "--no-stdin", help="Send nothing: don't read standard input.")] = False,
-    info: Annotated[bool, typer.Option("--info", help="Print the connection's figures at its end.")] = False,
+    info: Annotated[
+        bool, typer.Option("--info", help="Print the connection's figures at its end, as -v does.")
+    ] = False,
     ladder: Annotated[bool, typer.Option("--ladder", help="Draw the segments as a sequence diagram.")] = False,
     tls: Annotated[bool, typer.Option("--tls", help="A TLS handshake after TCP's, with its time.")] = False,
     tls_name: Annotated[

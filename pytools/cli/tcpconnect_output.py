@@ -97,7 +97,7 @@ class TextOutput:
         engine = self._engine
         if engine is None:
             return
-        if self._plan.options.info:
+        if self._plan.options.info or self._plan.options.verbose:
             self._info(engine)
         if not self._plan.connect_only:
             return
@@ -117,7 +117,7 @@ class TextOutput:
             info = last.info()
             closed = ConnectClosed(now, last.target, last.seq, 0, info, last.cwnd_max, now - last.opened_at)
         if closed is not None:
-            where = sys.stdout if self._plan.connect_only else sys.stderr
+            where = sys.stdout if self._plan.connect_only and self._plan.options.info else sys.stderr
             for line in self._text.info_lines(closed):
                 print(f"{self._labels[closed.target]}: {line}", file=where)
 
