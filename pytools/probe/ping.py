@@ -186,12 +186,11 @@ class PingEngine:
 
     def next_deadline(self) -> Ns:
         """See `Engine`."""
-        at = self._stack.next_deadline()
+        stack_at = self._stack.next_deadline()
         if self.done:
-            return at
-        if self._waiting:
-            at = min(at, self._lost_at(self._waiting[0]))
-        return min(at, self._next_at, self._exit_at, self._deadline_at, self._report_at)
+            return stack_at
+        lost_at = self._lost_at(self._waiting[0]) if self._waiting else NEVER
+        return min(stack_at, lost_at, self._next_at, self._exit_at, self._deadline_at, self._report_at)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 

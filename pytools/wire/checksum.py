@@ -28,7 +28,11 @@ def ones_sum(data: bytes | bytearray | memoryview) -> int:
 
     0 only for data that is all zero: a sum that folds to zero otherwise is 0xFFFF.
     """
-    number = _whole(data)
+    length = len(data)
+    if length > _PIECE:
+        number = _whole(data)
+    else:  # as in there; each echo comes by here twice
+        number = _from_bytes(data, "big") << (8 if length & 1 else 0)
     return number and (number % 0xFFFF or 0xFFFF)
 
 
