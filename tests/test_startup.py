@@ -83,6 +83,7 @@ def loaded_by(*arguments: str) -> set[str]:
         "ping -v -c 1 --via sim 10.0.0.2",
         "arping -c 1 --via sim 10.0.0.2",
         "tcpconnect -z --via sim 10.0.0.2 7",
+        "tcpserve -1 -4 --via sim:pace=max 7",
         pytest.param("ping -c 1 127.0.0.1", marks=pytest.mark.root),
         pytest.param("ping -c 1 ::1", marks=pytest.mark.root),
     ],

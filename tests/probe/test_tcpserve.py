@@ -393,3 +393,14 @@ def test_a_relay_that_is_slow_gets_what_came_before_the_end():
     world.run(0)
     assert relay.ended
     assert world.endings == ["FIN"]
+
+
+def test_a_stack_may_be_its_own_client():
+    world = World()
+    stream = StreamSocket(world.server._tcp, sockets.AF_INET)
+    with pytest.raises(BlockingIOError):
+        stream.connect((OURS, 7), world.now)
+    world.run(0.01)
+    stream.send(bytes(100_000), world.now)
+    stream.shutdown(sockets.SHUT_WR, world.now)
+    assert world.read(stream) == bytes(100_000)
