@@ -502,13 +502,21 @@ def test_answers_that_come_at_once_are_taken_without_asking_poll(readable: tuple
 
 
 def test_a_flood_does_not_starve_other_descriptors(readable: tuple[int, int]) -> None:
-    reader, writer = os.pipe()
-    try:
-        flood = Flood(readable[0], readable[1], 1_000)
-        assert flood.callbacks >= 1_000 // (loop.PROMPT_LIMIT + 2)
-    finally:
-        os.close(reader)
-        os.close(writer)
+    network, engine = Network(), ScriptedEngine()
+    link = FloodLink(network, readable[0])
+    seen: list[int] = []
+    driver = Driver(engine, [link], VirtualWaiter(network))
+
+    def again(frame: bytes, now: Ns) -> None:
+        engine.queue("question")
+        if len(link.sent) == 10:  # in the midst of the turns without poll
+            driver.watch(readable[1], lambda: seen.append(len(link.sent)))
+
+    engine.at_frame = again
+    engine.queue("question")
+    driver.run(lambda: bool(seen) or len(link.sent) >= 1_000)
+    assert seen
+    assert seen[0] <= 10 + loop.PROMPT_LIMIT + 1
 
 
 def test_one_answer_in_vain_goes_back_to_poll(readable: tuple[int, int]) -> None:
