@@ -333,8 +333,12 @@ def exchange_between(near, far, frame):
 def test_a_link_with_transmit_stamps_is_not_readable_for_ever(open_link):
     link = open_link(Interest(), tx_stamps=True)
     link.send(transmit(echo4(), token="one"))
-    link.poll_stamps(lambda *_: None)
-    assert select.select(link.filenos(), (), (), 0)[0] == []
+    # On a busy machine the stamp may come a moment after the send.
+    for _ in range(1000):
+        link.poll_stamps(lambda *_: None)
+        if not select.select(link.filenos(), (), (), 0.001)[0]:
+            return
+    pytest.fail("still readable after its stamps were read")
 
 
 def test_lost_frames_are_counted(wire, open_link):
