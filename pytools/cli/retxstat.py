@@ -63,7 +63,7 @@ def retxstat(
         float,
         typer.Option(
             "--interval",
-            parser=options.seconds("bad interval", 0.001),
+            parser=options.seconds("bad interval"),
             metavar="S",
             help="Also count the causes in every S seconds.",
         ),

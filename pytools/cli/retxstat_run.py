@@ -96,7 +96,7 @@ def _records(
     for number, counts in sorted(analysis.buckets.items()):
         writer.record("interval", int(number * given.interval * 1e9), file=path, causes=dict(counts))
     span = max(0, analysis.last_at - first)
-    facts: dict[str, Any] = {"packets": analysis.frames, "flows": len(chosen), "damage": damage}
+    facts: dict[str, Any] = {"packets": analysis.frames, "flows": analysis.flow_count(), "damage": damage}
     facts |= {"retx_packets": sum(d.resends for d in chosen), "not_looked_at": dict(analysis.others)}
     writer.record("capture", span, file=path, evicted_flows=analysis.evicted, **facts)
 

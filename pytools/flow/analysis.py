@@ -65,7 +65,7 @@ class Analysis:
         for t_ns, link_type, data, wire_length, _ in records:
             frame += 1
             if link_type == 1 and len(data) >= 54:
-                kind, version, total, ipid, fragment, ttl, protocol, seq, ack, offset, flags, window = unpack(data, 12)
+                kind, version, total, ipid, fragment, _, protocol, seq, ack, offset, flags, window = unpack(data, 12)
                 if kind == 0x800 and version == 0x45 and protocol == 6 and not fragment & 0x3FFF and total:
                     direction = table.get(data[26:38]) or self._new(data[26:38], t_ns)
                     start = 34 + (offset >> 2 & 0x3C)
@@ -133,6 +133,9 @@ class Analysis:
             acked = other.nxt + (((ack - other.nxt) + _HALF) & _MASK) - _HALF
             if acked != other.una or length == 0 or len(options) > 12:
                 self._acknowledge(other, d, t_ns, acked, window, length, ipid, position, options)
+        elif len(options) > 12 and flags & _ACK:
+            edges = sack_edges(options)
+            d.other.edge = max(edges, key=lambda edge: (edge - ack) & _MASK, default=d.other.edge)
         d.last_win = window
         if length:
             if position == d.nxt:
@@ -194,14 +197,10 @@ class Analysis:
             return False
         if not d.started:
             d.begin(seq)
-        if flags & _RST or length < 0:
-            return False
-        return True
+        return not (flags & _RST or length < 0)
 
     def _syn(self, d: Direction, t_ns: Ns, frame: int, seq: int, flags: int, ipid: int, options: bytes) -> None:
         if d.syn_at is not None and d.syn_seq == seq:
-            if ipid and ipid == d.last_win:
-                pass
             resend = Resend(d, frame, t_ns, seq, d.place(seq), 0)
             resend.cause = Cause.SYNACK if flags & _ACK else Cause.SYN
             resend.by, resend.confidence = "timer", 0.99
@@ -308,12 +307,12 @@ class Analysis:
     def _is_late(self, d: Direction, hole: Seg, t_ns: Ns, options: bytes) -> bool:
         """Whether what fills a hole is a delayed original: its stamp isn't newer, or less than an RTT has passed."""
         mine, beyond = timestamps(options), timestamps(hole[OPTIONS])
-        waited = t_ns - hole[SENT]
+        waited: Ns = t_ns - hole[SENT]
         rtt = d.srtt or 10 * MILLISECOND
         if mine is not None and beyond is not None:
             if mine[0] == beyond[0]:
                 return waited < rtt * 9 // 10
-            return bool((mine[0] - beyond[0]) & _HALF)
+            return (mine[0] - beyond[0]) & _HALF != 0
         return waited < rtt * 9 // 10
 
     def _is_copy(self, d: Direction, original: Seg, t_ns: Ns, length: int, ipid: int, options: bytes) -> bool:
@@ -332,9 +331,7 @@ class Analysis:
             limit = max(limit, d.srtt * 4 // 5)
         if gap > limit:
             return False
-        if gap < MILLISECOND and d.tap != "receiver":
-            d.duplicates_capture += 1
-        elif gap < 100_000 and ipid:
+        if gap < (100_000 if d.tap == "receiver" else MILLISECOND):
             d.duplicates_capture += 1
         else:
             d.duplicates_network += 1
@@ -430,10 +427,16 @@ def option_at(options: bytes, kind: int) -> int:
 
 def sack_blocks(options: bytes, data: Direction) -> list[tuple[int, int]]:
     """The SACK blocks as positions of the direction they speak of (RFC 2018)."""
+    edges = sack_edges(options)
+    if edges:
+        data.sack_ok = True
+    return [(data.place(low), data.place(high)) for low, high in zip(edges[::2], edges[1::2], strict=False)]
+
+
+def sack_edges(options: bytes) -> list[int]:
+    """The left and right edges of the SACK blocks as they stand on the wire."""
     at = option_at(options, 5)
     if at < 0 or at + 1 >= len(options):
         return []
-    data.sack_ok = True
     stop = min(at + options[at + 1], len(options))
-    edges = [int.from_bytes(options[i : i + 4], "big") for i in range(at + 2, stop - 3, 4)]
-    return [(data.place(low), data.place(high)) for low, high in zip(edges[::2], edges[1::2], strict=False)]
+    return [int.from_bytes(options[i : i + 4], "big") for i in range(at + 2, stop - 3, 4)]

@@ -4,7 +4,7 @@ Sequence numbers are unwrapped to plain integers relative to the highest seen, s
 """
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from pytools.trace.cause import By, Cause
 from pytools.units import Ns
@@ -17,7 +17,7 @@ LOSS: Final = 2
 START, END, SENT, FRAME, COPIES, SACKED, FIRST, IPID, OPTIONS = range(9)
 """Fields of an outstanding segment, a list because a list is the cheapest thing to make per packet."""
 
-Seg = list  # type: ignore[type-arg]
+Seg = list[Any]
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
 RECENT: Final = 256
@@ -162,8 +162,10 @@ class Direction:
     def begin(self, seq: int) -> None:
         """The first data or SYN seen of this direction."""
         self.started = True
-        self.base = self.nxt = seq
-        self.una = self.edge = seq
+        self.base = self.nxt = self.una = seq
+        if self.edge and 0 < (self.edge - seq) & _MASK < _HALF:  # SACKed before: the capture began in a recovery
+            self.nxt = seq + ((self.edge - seq) & _MASK)
+        self.edge = self.nxt
 
     def on_ack(self, t_ns: Ns, ack: int, blocks: list[tuple[int, int]], pure: bool, same_window: bool) -> None:
         """Replay what the sender learns from an ACK: RFC 5681, 2018, 2883, 6298 as Linux does them."""

@@ -40,10 +40,12 @@ def table(directions: list[Direction]) -> list[str]:
     """The heading and one line a direction, then their total."""
     rows = [_HEAD, *(_row(one) for one in directions), _total(directions)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    return [
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]  # fmt: skip
+    return [_line(row, widths) for row in rows]
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()
 
 
 def _counts(d: Direction) -> list[int]:
