@@ -206,7 +206,8 @@ class Analysis:
             resend.by, resend.confidence = "timer", 0.99
             resend.evidence.append(f"the same SYN {(t_ns - d.syn_at) / 1e6:.3f} ms later")
             resend.original_at = d.syn_at
-            same = d.last_ids and ipid and d.last_ids[-1][0] == ipid and t_ns - d.syn_at < 5 * MILLISECOND
+            gap = t_ns - d.syn_at
+            same = gap < MILLISECOND or (ipid and d.last_ids and d.last_ids[-1][0] == ipid and gap < 100 * MILLISECOND)
             if same:
                 d.duplicates_capture += 1
             else:
@@ -362,6 +363,8 @@ class Analysis:
         if hole is not None:
             self._fill(d, hole, t_ns, frame, position, length, ipid, options)
         self._note_copy(d, t_ns, frame, position, position + length, ipid, options)
+        if original is not None:  # also one that is acknowledged, so that a copy of this resend is known as one
+            original[SENT], original[IPID], original[OPTIONS] = t_ns, ipid, options
         self._count(d, resend)
 
     def _note_copy(self, d: Direction, t_ns: Ns, frame: int, low: int, high: int, ipid: int, options: bytes) -> None:

@@ -9,12 +9,13 @@ The file is streamed in chunks: memory doesn't grow with it.
 """
 
 import gzip
+import io
 import os
 import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import Final
 
 from pytools.errors import LinkError
 from pytools.units import Ns
@@ -74,7 +75,7 @@ class CaptureFile:
             self.damage = _reason(error)
 
     def _more(self) -> bool:
-        chunk = self._file.read(_CHUNK)
+        chunk = self._file.read1(_CHUNK)  # what a cut gzip still has comes out before its EOFError
         self.octets += len(chunk)
         self._buffer += chunk
         return bool(chunk)
@@ -175,13 +176,14 @@ class CaptureFile:
         return units, offset
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> io.BufferedReader | gzip.GzipFile:
     """Standard input for `-`; unpacked when it begins as gzip does."""
     try:
         raw = sys.stdin.buffer if path == "-" else open(path, "rb", buffering=_CHUNK)  # noqa: SIM115 - closed by __exit__
+        assert isinstance(raw, io.BufferedReader)
         if path != "-" and os.path.isdir(path):
             raise IsADirectoryError(21, "is a directory")
-        return gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw  # type: ignore[return-value, union-attr]
+        return gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
     except OSError as error:
         raise LinkError(f"{path}: {_reason(error)}") from None
 
