@@ -195,7 +195,8 @@ class Direction:
         if ack > self.nxt:
             self.acked_unseen += ack - self.nxt
             self.nxt = ack
-        self.holes = [hole for hole in self.holes if hole[END] > ack - 65536 * 16]
+        if self.holes:
+            self.holes = [hole for hole in self.holes if hole[END] > ack - 65536 * 16]
         self.una = ack
         self.dupacks = 0
         self.advanced_at = t_ns

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -129,3 +130,16 @@ def test_sack_edges_are_read_behind_timestamps():
     options = bytes.fromhex("0101080a00000001000000020101050a0000000100000002")
     assert timestamps(options) == (1, 2)
     assert sack_edges(options) == [1, 2]
+
+
+@needs_captures
+@pytest.mark.parametrize("name", ["cubic_20pct_both", "v6_2pct", "sll_2pct", "zerowin"])
+def test_damaged_records_raise_nothing(name):
+    rng, analysis = Random(7), Analysis(keep_events=True)
+    for t_ns, link_type, data, wire_length, interface in CaptureFile(str(CAPTURES / f"lab/{name}/snd.pcap")):
+        octets = bytearray(data)
+        for _ in range(rng.randrange(3)):
+            octets[rng.randrange(len(octets))] = rng.randrange(256)
+        cut = bytes(octets[: rng.choice((len(octets), rng.randrange(len(octets))))])
+        analysis.feed([(t_ns, rng.choice((link_type, link_type, 0, 101, 276)), cut, wire_length, interface)])
+    assert analysis.frames > 200
