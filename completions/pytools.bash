@@ -12,7 +12,7 @@ _pytools() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        ping|arping|host|tcpserve|tcpconnect|drill) command=${COMP_WORDS[i]}; break ;;
+        ping|arping|host|tcpserve|tcpconnect|drill|retxstat) command=${COMP_WORDS[i]}; break ;;
         esac
     done
     if [[ $cur == = ]]; then # --option=value is three words
@@ -28,7 +28,7 @@ _pytools() {
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W '--show-completion -V --version -h --help' -- "$cur"))
         else
-            COMPREPLY=($(compgen -W 'ping arping host tcpserve tcpconnect drill' -- "$cur"))
+            COMPREPLY=($(compgen -W 'ping arping host tcpserve tcpconnect drill retxstat' -- "$cur"))
         fi
         ;;
     ping)
@@ -204,6 +204,20 @@ _pytools() {
             COMPREPLY=($(compgen -W '--against --check --color -D --define --ip-version --ip_version -j --jobs --json --mtu --pcap --plain -q --quiet --seed --tolerance --trace-format -V --version -v --verbose -h --help' -- "$cur"))
         else
             _pytools_values "" "$cur"
+        fi
+        ;;
+    retxstat)
+        case $prev in
+        --explain) _pytools_values "" "$cur"; return ;;
+        --fail-if) _pytools_values "" "$cur"; return ;;
+        --filter) _pytools_values "" "$cur"; return ;;
+        --interval) _pytools_values "" "$cur"; return ;;
+        --sort) COMPREPLY=($(compgen -W 'retx bytes rate stall' -- "$cur")); return ;;
+        esac
+        if [[ $cur == -* ]]; then
+            COMPREPLY=($(compgen -W '--all --csv --events --explain --fail-if --filter --interval --json --sort -V --version -h --help' -- "$cur"))
+        else
+            _pytools_values "file" "$cur"
         fi
         ;;
     esac

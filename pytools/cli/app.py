@@ -17,6 +17,7 @@ COMMANDS = {
     "tcpserve": ("pytools.cli.tcpserve", "Serve TCP: echo, discard, files, a command."),
     "tcpconnect": ("pytools.cli.tcpconnect", "Connect to TCP ports: talk, probe, measure."),
     "drill": ("pytools.cli.drill", "Run packetdrill scripts on our stack or the kernel's."),
+    "retxstat": ("pytools.cli.retxstat", "Say which TCP segments of a capture were sent again, and why."),
 }
 """Name -> (module with `app`, one line of help)."""
 

@@ -1,0 +1,1 @@
+"""What a capture tells about TCP flows: passive analysis, sans-IO."""
