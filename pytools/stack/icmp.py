@@ -169,7 +169,12 @@ class Icmp:
         src = packet.dst if packet.kind == UNICAST else packet.iface.source_for(packet.src)
         dst, options = packet.src, b""
         if packet.options and src is not None:
-            options, dst = self._reflected(packet, src, now)
+            try:
+                options, dst = self._reflected(packet, src, now)
+            except ipv4_options.OptionError as problem:
+                # A pointer between two entries leaves a rest that holds no address: as Linux, no reply.
+                self._node.detail = str(problem)
+                return DropReason.IP_OPTION
         settings = self._settings(src, packet.tos, options)
         self._output.send(ipv4.PROTO_ICMP, dst, (answer,), now, settings)
         self._trace_answer(packet, message, now)
@@ -189,7 +194,7 @@ class Icmp:
     def _reflected(self, packet: Packet, src: bytes, now: Ns) -> tuple[bytes, bytes]:
         """Options and destination of a reply: we enter ourselves as we receive and as we reply, as Linux does.
 
-        Nothing in them is malformed and nothing overflows: `ip_input` saw to that.
+        `ip_input` saw to it that they can be read and don't overflow. OptionError: they can't any more once we are in.
         """
         milliseconds = self.milliseconds(now)
         received = ipv4_options.record(packet.options, src, milliseconds)

@@ -177,6 +177,15 @@ def test_record_route_comes_back_with_our_address_as_received_and_as_replied(hos
     assert len(option.remaining) == 2
 
 
+def test_a_recorded_route_whose_pointer_is_between_entries_gets_no_reply(host):
+    # After our entry the rest of the option holds no address: Linux' ip_options_echo gives up there, too.
+    t = known(host)
+    crooked = Raw(bytes((7, 11, 5)) + bytes(8) + b"\0")
+    t.receives(from4(options=crooked) / ICMP(id=1, seq=1))
+    t.expects_nothing()
+    assert t.stack.drops["IP_OPTION"] == 1
+
+
 def test_a_timestamp_option_gets_our_clock(host):
     t = known(host, epoch_ns=MIDNIGHT)
     t.advance(5)
